@@ -1,0 +1,219 @@
+//! Encodings: a quantized [`Score`] to tokens and back, and the grammar of what may follow.
+//!
+//! Each encoding is one file. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly.
+//! A stream is a *head* (what the music is conditioned on) and a *body* (its bars):
+//!
+//! ```text
+//! BOS genre instruments… | BAR … BAR … BAR … EOS
+//! ```
+//!
+//! The head is what a request asks for; it stands in training exactly as in generation.
+//! Data sets keep bodies only, see [`Body`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::instrument::InstrumentSet;
+use crate::score::{Metre, Score};
+
+pub mod multitrack;
+
+/// One token: an index into the vocabulary of an encoding.
+pub type Token = u16;
+
+/// A set of tokens, as a bit for each of the vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSet {
+    words: Vec<u64>,
+}
+
+impl TokenSet {
+    /// The empty set over a vocabulary of `size` tokens.
+    pub fn new(size: usize) -> Self {
+        Self { words: vec![0; size.div_ceil(64)] }
+    }
+
+    /// Takes all tokens out.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
+    }
+
+    /// Puts `token` in.
+    pub fn insert(&mut self, token: Token) {
+        self.words[usize::from(token) / 64] |= 1 << (token % 64);
+    }
+
+    /// Puts the tokens of `range` in.
+    pub fn insert_range(&mut self, range: std::ops::Range<Token>) {
+        range.for_each(|token| self.insert(token));
+    }
+
+    /// Takes `token` out.
+    pub fn remove(&mut self, token: Token) {
+        self.words[usize::from(token) / 64] &= !(1 << (token % 64));
+    }
+
+    /// Whether `token` is in.
+    pub fn contains(&self, token: Token) -> bool {
+        self.words.get(usize::from(token) / 64).is_some_and(|word| word >> (token % 64) & 1 == 1)
+    }
+
+    /// The number of tokens in the set.
+    pub fn len(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether the set has no token.
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
+    }
+
+    /// The tokens of the set, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = Token> + '_ {
+        self.words.iter().enumerate().flat_map(|(i, &word)| {
+            let mut rest = word;
+            std::iter::from_fn(move || {
+                (rest != 0).then(|| {
+                    let bit = rest.trailing_zeros();
+                    rest &= rest - 1;
+                    (i * 64) as Token + bit as Token
+                })
+            })
+        })
+    }
+}
+
+/// What music is conditioned on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditioning {
+    /// Index into the vocabulary's genres; 0 is *any*.
+    pub genre: u16,
+    /// The instruments that occur; `None` is *any*.
+    pub instruments: Option<InstrumentSet>,
+}
+
+/// The metre and tempo that a stream's first bar must state: tokens that stand right after its
+/// BAR token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarState {
+    /// The token of the metre in force.
+    pub metre: Token,
+    /// The token of the tempo in force.
+    pub tempo: Token,
+}
+
+/// A whole piece without its head, as a data set keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// All tokens from the first BAR to EOS.
+    pub tokens: Vec<Token>,
+    /// Index into `tokens` of each bar's BAR token.
+    pub bars: Vec<u32>,
+    /// What is in force in each bar (after its own changes).
+    pub states: Vec<BarState>,
+}
+
+/// Why a sequence of tokens is none of an encoding's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("token {token} ({name}) at index {index} cannot stand there: {why}")]
+pub struct DecodeError {
+    /// Index of the token in the sequence.
+    pub index: usize,
+    /// The token.
+    pub token: Token,
+    /// Its name in the vocabulary.
+    pub name: String,
+    /// What should have stood there.
+    pub why: String,
+}
+
+/// A quantized score to tokens and back.
+pub trait Encoding: Send + Sync {
+    /// Tokens in the vocabulary.
+    fn vocabulary_size(&self) -> usize;
+    /// The quantization after which encoding and decoding lose nothing.
+    fn quantize_settings(&self) -> &crate::quantize::Settings;
+    /// The bodies of a quantized score: one, or one for each track in a monophonic encoding.
+    fn encode(&self, score: &Score) -> Vec<Body>;
+    /// The head that conditions a stream: BOS, genre, instruments.
+    fn head(&self, conditioning: &Conditioning) -> Vec<Token>;
+    /// A whole stream for bars of a body: the head, then `tokens` (which start at a BAR) with the
+    /// first bar's metre and tempo stated, `semitones` higher. `None` where a pitch would leave
+    /// MIDI's range.
+    fn segment(
+        &self,
+        conditioning: &Conditioning,
+        tokens: &[Token],
+        first: BarState,
+        semitones: i32,
+    ) -> Option<Vec<Token>>;
+    /// The instruments that play in `tokens`, a part of a body.
+    fn instruments(&self, tokens: &[Token]) -> InstrumentSet;
+    /// The score of a stream from BOS to EOS, or to any token after which a note is whole; the
+    /// head is read and left out.
+    fn decode(&self, stream: &[Token]) -> Result<Score, DecodeError>;
+    /// The grammar, before BOS.
+    fn grammar(&self) -> Box<dyn Grammar>;
+    /// The tokens that structure a stream.
+    fn special(&self) -> Special;
+    /// The state tokens of a metre (the nearest that the vocabulary has) and a tempo.
+    fn bar_state(&self, metre: Metre, micros_per_quarter: u32) -> BarState;
+    /// What kind of thing `token` says: `"pitch"`, `"velocity"`, …; for accuracies and entropies.
+    fn kind(&self, token: Token) -> &'static str;
+    /// The token in words, as in `pitch 60`.
+    fn name(&self, token: Token) -> String;
+}
+
+/// The tokens that structure a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Special {
+    /// Fills a batch's rows to equal length; never in a stream.
+    pub pad: Token,
+    /// Begins a stream.
+    pub bos: Token,
+    /// Ends a piece, at its true end only.
+    pub eos: Token,
+    /// Begins a bar.
+    pub bar: Token,
+}
+
+/// An encoding and its settings, as data sets, checkpoints and bundles name it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Spec {
+    /// [`multitrack::Multitrack`].
+    Multitrack(multitrack::Settings),
+}
+
+impl Spec {
+    /// The encoding for a vocabulary of `genres` genres, *any* included. Refuses settings that
+    /// make no vocabulary.
+    pub fn build(&self, genres: usize) -> Result<Box<dyn Encoding>, SettingsError> {
+        match self {
+            Spec::Multitrack(settings) => {
+                Ok(Box::new(multitrack::Multitrack::new(settings.clone(), genres)?))
+            }
+        }
+    }
+}
+
+/// Settings of an encoding that make no vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}: {expected}")]
+pub struct SettingsError {
+    /// The setting.
+    pub field: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What would be right.
+    pub expected: &'static str,
+}
+
+/// Which tokens may follow. Starts before BOS; a sequence that it accepted whole decodes.
+pub trait Grammar: Send {
+    /// Puts the tokens that may come next into `next` (cleared first).
+    fn allowed(&self, next: &mut TokenSet);
+    /// Takes one more token; refuses one that [`Grammar::allowed`] does not hold, unchanged.
+    fn accept(&mut self, token: Token) -> Result<(), DecodeError>;
+    /// A copy of its state.
+    fn boxed_clone(&self) -> Box<dyn Grammar>;
+}

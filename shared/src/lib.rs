@@ -1,0 +1,14 @@
+//! What Famam's plugin and trainer share: scores, MIDI files, encodings, sampling, generation,
+//! inference engines and model bundles.
+//!
+//! No GUI, no plugin API, no libtorch, no HDF5.
+
+pub mod architecture;
+pub mod encoding;
+pub mod engine;
+pub mod instrument;
+pub mod manifest;
+pub mod quantize;
+pub mod sampling;
+pub mod score;
+pub mod vocabulary;

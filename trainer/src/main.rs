@@ -1,0 +1,2 @@
+//! `famam-trainer`.
+fn main() {}
