@@ -12,8 +12,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::instrument::InstrumentSet;
-use crate::score::{Metre, Score};
+use crate::instrument::{Instrument, InstrumentSet};
+use crate::score::{Metre, Note, Score};
 
 pub mod multitrack;
 
@@ -148,8 +148,10 @@ pub trait Encoding: Send + Sync {
     ) -> Option<Vec<Token>>;
     /// The instruments that play in `tokens`, a part of a body.
     fn instruments(&self, tokens: &[Token]) -> InstrumentSet;
-    /// The score of a stream from BOS to EOS, or to any token after which a note is whole; the
-    /// head is read and left out.
+    /// What one bar of a body says.
+    fn decode_bar(&self, tokens: &[Token]) -> BarContent;
+    /// The score of a stream from BOS to EOS, or of a part of one from BOS on (a note that is not
+    /// whole is left out). Refuses what the grammar refuses.
     fn decode(&self, stream: &[Token]) -> Result<Score, DecodeError>;
     /// The grammar, before BOS.
     fn grammar(&self) -> Box<dyn Grammar>;
@@ -161,6 +163,17 @@ pub trait Encoding: Send + Sync {
     fn kind(&self, token: Token) -> &'static str;
     /// The token in words, as in `pitch 60`.
     fn name(&self, token: Token) -> String;
+}
+
+/// What one bar says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BarContent {
+    /// The metre, where it is stated.
+    pub metre: Option<Metre>,
+    /// The tempo, where it is stated, in microseconds a quarter.
+    pub micros_per_quarter: Option<u32>,
+    /// Its notes in the order of the tokens, starts counted from its bar line.
+    pub notes: Vec<(Instrument, Note)>,
 }
 
 /// The tokens that structure a stream.

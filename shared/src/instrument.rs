@@ -106,3 +106,9 @@ impl From<InstrumentSet> for Vec<Instrument> {
         set.iter().collect()
     }
 }
+
+impl std::fmt::Display for Instrument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "program {}", self.0)
+    }
+}
