@@ -52,6 +52,11 @@ impl TokenSet {
         self.words[usize::from(token) / 64] &= !(1 << (token % 64));
     }
 
+    /// Takes the tokens of `other` out.
+    pub fn subtract(&mut self, other: &TokenSet) {
+        self.words.iter_mut().zip(&other.words).for_each(|(word, out)| *word &= !out);
+    }
+
     /// Whether `token` is in.
     pub fn contains(&self, token: Token) -> bool {
         self.words.get(usize::from(token) / 64).is_some_and(|word| word >> (token % 64) & 1 == 1)

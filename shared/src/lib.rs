@@ -6,6 +6,7 @@
 pub mod architecture;
 pub mod encoding;
 pub mod engine;
+pub mod generation;
 pub mod instrument;
 pub mod manifest;
 pub mod quantize;

@@ -1,0 +1,289 @@
+//! Generation: a request becomes bars, one after another.
+//!
+//! A [`Generator`] is an iterator over bars. For each token it
+//!
+//! 1. runs what is new through the engine (a prompt in chunks, then token by token),
+//! 2. takes the tokens that the grammar and the request allow ([`Candidates`]),
+//! 3. draws one, with random numbers of its own for each bar,
+//!
+//! and hands out a bar when the next one begins. It can be cancelled between any two tokens.
+//!
+//! The context is a number of whole bars. When it is full the generator prompts anew with the head
+//! and the last half of the bars: positions stay inside what was trained, and the result depends
+//! on the bars that were kept and on nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+
+use crate::encoding::{
+    BarState, Conditioning, DecodeError, Encoding, Grammar, SettingsError, Token, TokenSet,
+};
+use crate::engine::{Engine, EngineError, Stream};
+use crate::instrument::Instrument;
+use crate::sampling::{self, Candidates};
+use crate::score::{Metre, Note, Score};
+
+/// Tokens that a prompt is run in at once; between two chunks it can be cancelled.
+pub const PROMPT_CHUNK: usize = 128;
+/// Tokens kept free at the context's end, so that a note that has begun can be finished.
+const RESERVE: usize = 8;
+
+/// What is asked of a [`Generator`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Genre and instruments.
+    pub conditioning: Conditioning,
+    /// Bars, at least 1.
+    pub bars: u32,
+    /// The metre of all of them (the nearest that the encoding has).
+    pub metre: Metre,
+    /// The tempo that the music is made for, in microseconds a quarter.
+    pub micros_per_quarter: u32,
+    /// The same request with the same seed gives the same notes.
+    pub seed: u64,
+    /// How tokens are drawn.
+    pub sampling: sampling::Settings,
+    /// Ends the piece with the bar in which this many tokens were drawn.
+    pub max_tokens: Option<usize>,
+}
+
+/// One bar that was generated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneratedBar {
+    /// Its number, from 0.
+    pub index: u32,
+    /// Its metre.
+    pub metre: Metre,
+    /// Its tokens, from BAR on.
+    pub tokens: Vec<Token>,
+    /// Its notes; starts are counted from its bar line.
+    pub notes: Vec<(Instrument, Note)>,
+}
+
+/// Why generation ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerationError {
+    /// The engine failed.
+    #[error("generating bar {bar}: {source}")]
+    Engine {
+        /// The bar, from 0.
+        bar: u32,
+        /// What the engine said.
+        source: EngineError,
+    },
+    /// The bundle's encoding cannot be built.
+    #[error("the model's encoding cannot be used ({0}); export the model again")]
+    Settings(#[from] SettingsError),
+    /// A genre that the model does not know, or a head that its grammar refuses.
+    #[error("the request cannot be said to this model: {0}")]
+    Request(#[from] DecodeError),
+    /// The caller asked it to stop.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// An iterator over the bars of a request.
+pub struct Generator {
+    encoding: Box<dyn Encoding>,
+    stream: Box<dyn Stream>,
+    grammar: Box<dyn Grammar>,
+    request: Request,
+    cancel: Arc<AtomicBool>,
+    /// The context in tokens and bars.
+    context: crate::manifest::Context,
+    /// Metre and tempo of every bar.
+    state: BarState,
+    /// The metre as the encoding says it.
+    metre: Metre,
+    /// Tokens that a clip has no use for: the piece's end, and changes of metre and tempo.
+    excluded: TokenSet,
+    /// The last bars, whole: what the next prompt may keep.
+    kept: Vec<Vec<Token>>,
+    /// The bar that is being written, from BAR on.
+    current: Vec<Token>,
+    /// The head and all bars that were handed out.
+    written: Vec<Token>,
+    /// Bars handed out.
+    index: u32,
+    /// Tokens drawn.
+    drawn: usize,
+    rng: ChaCha8Rng,
+    /// After the last token that was run: `[vocabulary]`.
+    logits: Vec<f32>,
+    allowed: TokenSet,
+    candidates: Candidates,
+    started: bool,
+    ended: bool,
+}
+
+impl Generator {
+    /// Makes ready; runs nothing yet. `cancel` stops it between two tokens.
+    pub fn new(
+        engine: &dyn Engine,
+        request: Request,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<Self, GenerationError> {
+        let manifest = engine.manifest();
+        let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
+        let stream = engine
+            .open(1, manifest.context.tokens)
+            .map_err(|source| GenerationError::Engine { bar: 0, source })?;
+        let written = encoding.head(&request.conditioning);
+        let mut grammar = encoding.grammar();
+        written.iter().try_for_each(|&token| grammar.accept(token))?;
+        let state = encoding.bar_state(request.metre, request.micros_per_quarter);
+        let said = encoding.decode_bar(&[encoding.special().bar, state.metre]).metre;
+        let size = encoding.vocabulary_size();
+        let mut excluded = TokenSet::new(size);
+        (0..size as Token)
+            .filter(|&token| matches!(encoding.kind(token), "metre" | "tempo" | "eos"))
+            .for_each(|token| excluded.insert(token));
+        Ok(Self {
+            stream,
+            grammar,
+            request,
+            cancel,
+            context: manifest.context,
+            state,
+            metre: said.unwrap_or(request.metre),
+            excluded,
+            kept: Vec::new(),
+            current: Vec::new(),
+            written,
+            index: 0,
+            drawn: 0,
+            rng: bar_rng(request.seed, 0),
+            logits: Vec::new(),
+            allowed: TokenSet::new(size),
+            candidates: Candidates::default(),
+            started: false,
+            ended: request.bars == 0,
+            encoding,
+        })
+    }
+
+    /// Tokens drawn so far.
+    pub fn tokens_drawn(&self) -> usize {
+        self.drawn
+    }
+
+    /// All bars that were handed out, as a score.
+    pub fn score(&self) -> Result<Score, DecodeError> {
+        self.encoding.decode(&self.written)
+    }
+
+    fn engine_error(&self, source: EngineError) -> GenerationError {
+        GenerationError::Engine { bar: self.index, source }
+    }
+
+    /// Runs `tokens` after what is in the cache; keeps the last one's logits.
+    fn run(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
+        for chunk in tokens.chunks(PROMPT_CHUNK) {
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(GenerationError::Cancelled);
+            }
+            match self.stream.run(&[chunk]) {
+                Ok(logits) => {
+                    let last = logits.slice(ndarray::s![0, chunk.len() - 1, ..]);
+                    self.logits.clear();
+                    self.logits.extend(last.iter());
+                }
+                Err(source) => return Err(self.engine_error(source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the cache anew: the head, the last `keep` bars, and the bar that is being written.
+    fn prompt(&mut self, keep: usize) -> Result<(), GenerationError> {
+        self.kept.drain(..self.kept.len() - keep);
+        let body: Vec<Token> = self.kept.iter().chain([&self.current]).flatten().copied().collect();
+        let conditioning = &self.request.conditioning;
+        let prompt = self.encoding.segment(conditioning, &body, self.state, 0).unwrap_or_default();
+        self.grammar = self.encoding.grammar();
+        prompt.iter().try_for_each(|&token| self.grammar.accept(token))?;
+        self.stream.clear();
+        self.run(&prompt)
+    }
+
+    /// Draws the next token. A bar that must end takes the first chance to.
+    fn draw(&mut self, must_end: bool) -> Option<Token> {
+        self.grammar.allowed(&mut self.allowed);
+        self.allowed.subtract(&self.excluded);
+        let bar = self.encoding.special().bar;
+        if must_end && self.allowed.contains(bar) {
+            return Some(bar);
+        }
+        self.candidates.fill(&self.logits, &self.allowed);
+        self.candidates.filter(&self.request.sampling);
+        self.candidates.draw(&mut self.rng)
+    }
+
+    /// Writes one bar to its end, up to the next BAR.
+    fn bar(&mut self) -> Result<GeneratedBar, GenerationError> {
+        let special = self.encoding.special();
+        if !self.started {
+            self.started = true;
+            self.current = vec![special.bar, self.state.metre, self.state.tempo];
+            self.prompt(0)?;
+        } else if self.current.is_empty() {
+            self.current.push(special.bar);
+            if self.kept.len() >= self.context.bars {
+                self.prompt(self.kept.len() / 2)?;
+            } else {
+                self.grammar.accept(special.bar)?;
+                self.run(&[special.bar])?;
+            }
+        }
+        let limit = self.context.tokens.saturating_sub(RESERVE);
+        loop {
+            if self.stream.len(0) >= limit && !self.kept.is_empty() {
+                self.prompt(self.kept.len() / 2)?;
+            }
+            let spent = self.request.max_tokens.is_some_and(|most| self.drawn >= most);
+            let must_end = spent || self.stream.len(0) >= limit;
+            let Some(token) = self.draw(must_end) else { break };
+            self.drawn += 1;
+            if token == special.bar {
+                self.ended = spent;
+                break;
+            }
+            self.grammar.accept(token)?;
+            self.current.push(token);
+            self.run(&[token])?;
+        }
+        let tokens = std::mem::take(&mut self.current);
+        self.written.extend_from_slice(&tokens);
+        self.kept.push(tokens.clone());
+        let notes = self.encoding.decode_bar(&tokens).notes;
+        let bar = GeneratedBar { index: self.index, metre: self.metre, tokens, notes };
+        self.index += 1;
+        self.rng = bar_rng(self.request.seed, self.index);
+        self.ended |= self.index >= self.request.bars;
+        Ok(bar)
+    }
+}
+
+impl Iterator for Generator {
+    type Item = Result<GeneratedBar, GenerationError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let bar = self.bar();
+        self.ended |= bar.is_err();
+        Some(bar)
+    }
+}
+
+/// The random numbers of bar `index`: a stream of its own, so that a bar can be made again alone.
+fn bar_rng(seed: u64, index: u32) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(u64::from(index));
+    rng
+}

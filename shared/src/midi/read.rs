@@ -1,0 +1,429 @@
+//! The bytes of a MIDI file to a [`Score`].
+//!
+//! 1. Each track's events are taken one by one, their times rescaled to the score's grid
+//!    (nearest tick) as they come.
+//! 2. A note-on opens a note, a note-off of its channel and pitch ends the one that was opened
+//!    first; what is still open ends with the track. A note has at least one tick.
+//! 3. The notes of one track are divided by channel and program into the score's tracks: a program
+//!    change sends the notes after it to another one. Channel 10 is the drum kit.
+//! 4. A channel that has no program change in its own track takes the program that other tracks
+//!    have put in force on it (or program 0): many files set all programs in one track.
+//!
+//! The patterns of a format 2 file are played one after another, each in common time and at 120
+//! quarters a minute until it says otherwise. Where the division is SMPTE, ticks are seconds: they
+//! are put on a grid at 120 quarters a minute, and tempo changes, which do not move anything in
+//! such a file, are left out.
+//!
+//! What is damaged is read up to there. Only a file that gives no note at all for that reason is an
+//! error. Memory is bounded by the limits below.
+
+use midly::{EventIter, Format, Fps, Header, MetaMessage, MidiMessage, Timing, TrackEventKind};
+
+use crate::instrument::Instrument;
+use crate::score::{Key, Metre, Note, Score, TICKS_PER_QUARTER, Tempo, Ticks, Track};
+
+use super::ReadError;
+use super::write::DRUM_CHANNEL;
+
+/// The longest piece: 2^31 ticks, 310 hours at 120 quarters a minute.
+pub const MAX_TICKS: u64 = 1 << 31;
+/// Notes in a file.
+pub const MAX_NOTES: usize = 1 << 21;
+/// Tracks in a score: one less than a file can have, since the first one written holds the tempo.
+pub const MAX_TRACKS: usize = u16::MAX as usize - 1;
+/// Changes of tempo in a file, and as many of metre, key and program.
+pub const MAX_CHANGES: usize = 1 << 18;
+/// Where a track's name is cut.
+pub(super) const MAX_NAME_BYTES: usize = 256;
+
+/// The score of a MIDI file's bytes; a RIFF wrapper (RMID) or anything else before the header is
+/// skipped.
+pub fn read(bytes: &[u8]) -> Result<Score, ReadError> {
+    let start = bytes.windows(4).position(|id| id == b"MThd").ok_or(ReadError::NotMidi)?;
+    let bytes = &bytes[start..];
+    // -128 frames a second: midly 0.5.3 overflows when it negates that.
+    if bytes.get(12) == Some(&0x80) {
+        return Err(ReadError::Header("its SMPTE frame rate is none of 24, 25, 29 and 30"));
+    }
+    let (header, tracks) =
+        midly::parse(bytes).map_err(|error| ReadError::Header(error.kind().message()))?;
+    let mut reader = Reader::new(header)?;
+    let mut read = 0;
+    for events in tracks.flatten() {
+        read += 1;
+        reader.track(read, events)?;
+    }
+    if read == 0 {
+        return Err(ReadError::NoTracks);
+    }
+    reader.finish(read)
+}
+
+/// From the file's ticks to the score's: `ticks * numerator / denominator`, to the nearest.
+#[derive(Clone, Copy)]
+struct Grid {
+    numerator: u64,
+    denominator: u64,
+}
+
+impl Grid {
+    fn new(timing: Timing) -> Result<Self, ReadError> {
+        // At 120 quarters a minute a second has two quarters.
+        const TICKS_PER_SECOND: u64 = 2 * TICKS_PER_QUARTER as u64;
+        let (numerator, denominator) = match timing {
+            Timing::Metrical(ticks) => (TICKS_PER_QUARTER.into(), ticks.as_int().into()),
+            Timing::Timecode(Fps::Fps29, frame) => {
+                (TICKS_PER_SECOND * 1001, 30_000 * u64::from(frame))
+            }
+            Timing::Timecode(fps, frame) => {
+                (TICKS_PER_SECOND, u64::from(fps.as_int()) * u64::from(frame))
+            }
+        };
+        match denominator {
+            0 => Err(ReadError::Header("its division is 0 ticks")),
+            _ => Ok(Self { numerator, denominator }),
+        }
+    }
+
+    fn ticks(self, ticks: u64) -> u64 {
+        (2 * ticks * self.numerator + self.denominator) / (2 * self.denominator)
+    }
+}
+
+/// No note.
+const NONE: u32 = u32::MAX;
+
+/// A note of the track that is being read.
+struct Heard {
+    start: Ticks,
+    /// Its duration; while it sounds, the index of the note opened next on its channel and pitch,
+    /// or [`NONE`]: a queue that needs no memory of its own.
+    duration: u32,
+    pitch: u8,
+    velocity: u8,
+    /// Index into `Reader::parts`.
+    part: u16,
+}
+
+/// The sounding notes of one channel and pitch: indices into `Reader::heard`.
+#[derive(Clone, Copy)]
+struct Sounding {
+    first: u32,
+    last: u32,
+}
+
+/// What becomes one track of the score.
+struct Part {
+    channel: u8,
+    /// `None` until the track itself sets one.
+    program: Option<u8>,
+    notes: usize,
+}
+
+/// A program set on a channel of a port, anywhere in the file.
+struct Program {
+    port: u8,
+    channel: u8,
+    at: Ticks,
+    program: u8,
+}
+
+/// A track of the score whose program is up to the file's other tracks.
+struct Unset {
+    track: usize,
+    port: u8,
+    channel: u8,
+}
+
+struct Reader {
+    header: Header,
+    grid: Grid,
+    score: Score,
+    programs: Vec<Program>,
+    unset: Vec<Unset>,
+    damage: Option<ReadError>,
+    notes: usize,
+    // For one track at a time, kept to be used again.
+    heard: Vec<Heard>,
+    parts: Vec<Part>,
+    /// By channel and pitch.
+    sounding: [Sounding; 16 * 128],
+}
+
+impl Reader {
+    fn new(header: Header) -> Result<Self, ReadError> {
+        Ok(Self {
+            header,
+            grid: Grid::new(header.timing)?,
+            score: Score::default(),
+            programs: Vec::new(),
+            unset: Vec::new(),
+            damage: None,
+            notes: 0,
+            heard: Vec::new(),
+            parts: Vec::new(),
+            sounding: [Sounding { first: NONE, last: NONE }; 16 * 128],
+        })
+    }
+
+    /// Reads the file's track number `track`.
+    fn track(&mut self, track: usize, mut events: EventIter<'_>) -> Result<(), ReadError> {
+        let sequential = self.header.format == Format::Sequential;
+        let origin = if sequential { u64::from(self.score.end.0) } else { 0 };
+        if sequential && track > 1 {
+            let at = self.score.end;
+            self.score.tempos.push(Tempo { at, micros_per_quarter: Tempo::DEFAULT_MICROS });
+            self.score.metres.push(Metre { at, ..Metre::COMMON });
+        }
+        let metrical = matches!(self.header.timing, Timing::Metrical(_));
+        let bytes = events.unread().len();
+        let (mut ticks, mut now) = (0, Ticks(origin as u32));
+        let (mut name, mut port) = (String::new(), 0);
+        let mut programs: [Option<u8>; 16] = [None; 16];
+        let mut part_of: [Option<u16>; 16] = [None; 16];
+        loop {
+            let byte = bytes - events.unread().len();
+            let Some(Ok(event)) = events.next() else {
+                if byte < bytes {
+                    self.damage.get_or_insert(ReadError::Damaged { track, byte });
+                }
+                break;
+            };
+            if event.delta != 0 {
+                ticks += u64::from(event.delta.as_int());
+                let at = origin + self.grid.ticks(ticks);
+                if at > MAX_TICKS {
+                    return Err(ReadError::TooLong { track });
+                }
+                now = Ticks(at as u32);
+            }
+            match event.kind {
+                TrackEventKind::Midi { channel, message } => {
+                    let channel = channel.as_int();
+                    match message {
+                        MidiMessage::NoteOn { key, vel } if vel != 0 => {
+                            if self.notes + self.heard.len() == MAX_NOTES {
+                                let limit = MAX_NOTES;
+                                return Err(ReadError::TooMany { track, what: "notes", limit });
+                            }
+                            let part = match part_of[usize::from(channel)] {
+                                Some(part) => part,
+                                None => {
+                                    let part = self.part(channel, programs[usize::from(channel)]);
+                                    *part_of[usize::from(channel)].insert(part)
+                                }
+                            };
+                            self.open(now, channel, key.as_int(), vel.as_int(), part);
+                        }
+                        MidiMessage::NoteOn { key, .. } | MidiMessage::NoteOff { key, .. } => {
+                            self.close(now, channel, key.as_int());
+                        }
+                        MidiMessage::ProgramChange { program } if channel != DRUM_CHANNEL => {
+                            let program = program.as_int();
+                            programs[usize::from(channel)] = Some(program);
+                            part_of[usize::from(channel)] = None;
+                            let change = Program { port, channel, at: now, program };
+                            push(&mut self.programs, change, track, "program changes")?;
+                        }
+                        _ => {}
+                    }
+                }
+                TrackEventKind::Meta(message) => match message {
+                    MetaMessage::Tempo(micros) if metrical && micros.as_int() > 0 => {
+                        let tempo = Tempo { at: now, micros_per_quarter: micros.as_int() };
+                        push(&mut self.score.tempos, tempo, track, "tempo changes")?;
+                    }
+                    MetaMessage::TimeSignature(numerator @ 1.., power @ 0..=7, ..) => {
+                        let metre = Metre { at: now, numerator, denominator: 1 << power };
+                        push(&mut self.score.metres, metre, track, "metre changes")?;
+                    }
+                    MetaMessage::KeySignature(fifths @ -7..=7, minor) => {
+                        let key = Key { at: now, fifths, minor };
+                        push(&mut self.score.keys, key, track, "key changes")?;
+                    }
+                    MetaMessage::TrackName(bytes) if name.is_empty() => name = text(bytes),
+                    MetaMessage::MidiPort(number) => port = number.as_int(),
+                    MetaMessage::EndOfTrack => break,
+                    _ => {}
+                },
+                TrackEventKind::SysEx(_) | TrackEventKind::Escape(_) => {}
+            }
+        }
+        self.end_track(track, now, &name, port)
+    }
+
+    /// The part of a channel and program in the track that is being read.
+    fn part(&mut self, channel: u8, program: Option<u8>) -> u16 {
+        let known = |part: &Part| (part.channel, part.program) == (channel, program);
+        let index = self.parts.iter().position(known).unwrap_or_else(|| {
+            self.parts.push(Part { channel, program, notes: 0 });
+            self.parts.len() - 1
+        });
+        index as u16
+    }
+
+    fn open(&mut self, start: Ticks, channel: u8, pitch: u8, velocity: u8, part: u16) {
+        let index = self.heard.len() as u32;
+        let sounding = &mut self.sounding[usize::from(channel) << 7 | usize::from(pitch)];
+        match sounding.first {
+            NONE => sounding.first = index,
+            _ => self.heard[sounding.last as usize].duration = index,
+        }
+        sounding.last = index;
+        self.heard.push(Heard { start, duration: NONE, pitch, velocity, part });
+        self.parts[usize::from(part)].notes += 1;
+    }
+
+    fn close(&mut self, now: Ticks, channel: u8, pitch: u8) {
+        let sounding = &mut self.sounding[usize::from(channel) << 7 | usize::from(pitch)];
+        if let Some(note) = self.heard.get_mut(sounding.first as usize) {
+            sounding.first = note.duration;
+            note.duration = (now - note.start).0.max(1);
+        }
+    }
+
+    /// Ends what still sounds and moves the notes into the score.
+    fn end_track(
+        &mut self,
+        track: usize,
+        now: Ticks,
+        name: &str,
+        port: u8,
+    ) -> Result<(), ReadError> {
+        let channels = self.parts.iter().fold(0u16, |set, part| set | 1 << part.channel);
+        for channel in (0..16).filter(|channel| channels >> channel & 1 == 1) {
+            for pitch in 0..128 {
+                while self.sounding[usize::from(channel) << 7 | usize::from(pitch)].first != NONE {
+                    self.close(now, channel, pitch);
+                }
+            }
+        }
+        let tracks = &mut self.score.tracks;
+        let first = tracks.len();
+        if first + self.parts.len() > MAX_TRACKS {
+            return Err(ReadError::TooMany { track, what: "tracks", limit: MAX_TRACKS });
+        }
+        for part in self.parts.drain(..) {
+            if part.program.is_none() && part.channel != DRUM_CHANNEL {
+                self.unset.push(Unset { track: tracks.len(), port, channel: part.channel });
+            }
+            tracks.push(Track {
+                instrument: instrument(part.channel, part.program),
+                name: name.to_owned(),
+                notes: Vec::with_capacity(part.notes),
+            });
+        }
+        self.notes += self.heard.len();
+        let mut end = now;
+        for Heard { start, duration, pitch, velocity, part } in self.heard.drain(..) {
+            let note = Note { start, pitch, duration: Ticks(duration), velocity };
+            end = end.max(note.end());
+            tracks[first + usize::from(part)].notes.push(note);
+        }
+        for track in &mut tracks[first..] {
+            // They come in the order of their starts.
+            for together in track.notes.chunk_by_mut(|a, b| a.start == b.start) {
+                together.sort_unstable();
+            }
+        }
+        self.score.end = self.score.end.max(end);
+        Ok(())
+    }
+
+    fn finish(mut self, tracks: usize) -> Result<Score, ReadError> {
+        if self.notes == 0
+            && let Some(damage) = self.damage
+        {
+            return Err(damage);
+        }
+        settle(&mut self.score.tempos, |tempo| tempo.at);
+        settle(&mut self.score.metres, |metre| metre.at);
+        settle(&mut self.score.keys, |key| key.at);
+        if !self.programs.is_empty() && !self.unset.is_empty() {
+            self.programs.sort_by_key(|change| (change.port, change.channel, change.at));
+            self.score.tracks = inherit(self.score.tracks, &self.unset, &self.programs);
+            if self.score.tracks.len() > MAX_TRACKS {
+                let limit = MAX_TRACKS;
+                return Err(ReadError::TooMany { track: tracks, what: "tracks", limit });
+            }
+        }
+        Ok(self.score)
+    }
+}
+
+fn push<T>(
+    changes: &mut Vec<T>,
+    change: T,
+    track: usize,
+    what: &'static str,
+) -> Result<(), ReadError> {
+    if changes.len() == MAX_CHANGES {
+        return Err(ReadError::TooMany { track, what, limit: MAX_CHANGES });
+    }
+    changes.push(change);
+    Ok(())
+}
+
+/// Changes in the order of time, the last one where several stand at one place.
+fn settle<T: Copy>(changes: &mut Vec<T>, at: impl Fn(&T) -> Ticks) {
+    changes.sort_by_key(&at);
+    changes.dedup_by(|later, earlier| {
+        let same = at(later) == at(earlier);
+        if same {
+            *earlier = *later;
+        }
+        same
+    });
+}
+
+/// Gives the tracks in `unset` the programs that `changes` (by port, channel and time) have put in
+/// force, dividing a track where its program changes.
+fn inherit(tracks: Vec<Track>, unset: &[Unset], changes: &[Program]) -> Vec<Track> {
+    let mut unset = unset.iter().peekable();
+    let mut result: Vec<Track> = Vec::with_capacity(tracks.len());
+    for (index, track) in tracks.into_iter().enumerate() {
+        let Some(&Unset { port, channel, .. }) = unset.next_if(|unset| unset.track == index) else {
+            result.push(track);
+            continue;
+        };
+        let key = |change: &Program| (change.port, change.channel);
+        let from = changes.partition_point(|change| key(change) < (port, channel));
+        let to = changes.partition_point(|change| key(change) <= (port, channel));
+        let changes = &changes[from..to];
+        let first = result.len();
+        for notes in track.notes.chunk_by(|a, b| in_force(changes, a.start) == in_force(changes, b.start)) {
+            let program = notes.first().and_then(|note| in_force(changes, note.start));
+            let instrument = instrument(channel, program);
+            match result[first..].iter_mut().find(|part| part.instrument == instrument) {
+                Some(part) => part.notes.extend_from_slice(notes),
+                None => result.push(Track {
+                    instrument,
+                    name: track.name.clone(),
+                    notes: notes.to_vec(),
+                }),
+            }
+        }
+    }
+    result
+}
+
+fn in_force(changes: &[Program], at: Ticks) -> Option<u8> {
+    let after = changes.partition_point(|change| change.at <= at);
+    after.checked_sub(1).map(|last| changes[last].program)
+}
+
+fn instrument(channel: u8, program: Option<u8>) -> Instrument {
+    match channel {
+        DRUM_CHANNEL => Instrument::DRUMS,
+        _ => Instrument::new(program.unwrap_or(0)).unwrap_or_default(),
+    }
+}
+
+/// A name: UTF-8 where it is that, otherwise Latin-1.
+fn text(bytes: &[u8]) -> String {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().take(MAX_NAME_BYTES).map(|&byte| char::from(byte)).collect(),
+    };
+    text[..text.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
+}
