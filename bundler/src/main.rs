@@ -1,2 +1,189 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: everything that is done with Famam's sources, one command each.
+//!
+//! A command sees to what the machine lacks ([`packages`], [`wheel`]), builds with cargo
+//! ([`step`]), and lays out what hosts load ([`bundle`]).
+
+mod bundle;
+mod packages;
+mod step;
+mod wheel;
+mod workspace;
+
+use std::env;
+use std::process::ExitCode;
+
+use bundle::System;
+use step::{Outcome, Steps};
+use workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask run             build the plugin, play 16 bars of rock into famam-demo.mid
+cargo xtask test [--long]   format check, clippy, all tests; --long adds soaks and large samples
+cargo xtask bundle          build the release .clap and .vst3 into target/bundled
+cargo xtask install         the same, then copy both to your plugin folders
+cargo xtask cross           build the plugin for Windows, check it for macOS
+cargo xtask bench           measure, and print the figures beside what they should reach";
+
+/// Bars, genre and file of `run`, as the headless host's arguments.
+const DEMO: [&str; 6] = ["--genre", "rock", "--bars", "16", "--out", "famam-demo.mid"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = Workspace::find().and_then(|workspace| match words[..] {
+        ["run"] => run(&workspace),
+        ["test"] => test(&workspace, false),
+        ["test", "--long"] => test(&workspace, true),
+        ["bundle"] => release_bundle(&workspace, &mut Steps::start()).map(drop),
+        ["install"] => install(&workspace),
+        ["bench"] => bench(&workspace),
+        ["cross"] => cross(&workspace),
+        _ => Err(format!("what to do? One of:\n{USAGE}")),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds both bundles and says where they are.
+fn release_bundle(workspace: &Workspace, steps: &mut Steps) -> Outcome<bundle::Bundles> {
+    packages::provide(&packages::PLUGIN)?;
+    let runtime = optional_runtime(workspace, steps);
+    steps.heading("building the release plugin");
+    step::cargo(
+        workspace,
+        ["build", "--release", "--package", "famam-plugin"],
+    )
+    .run()?;
+    let system = System::here();
+    let module = workspace
+        .target
+        .join("release")
+        .join(system.library("famam_plugin"));
+    let bundles = bundle::write(
+        system,
+        &module,
+        runtime.as_deref(),
+        &workspace.target.join("bundled"),
+    )?;
+    eprintln!("{}\n{}", bundles.clap.display(), bundles.vst3.display());
+    Ok(bundles)
+}
+
+/// ONNX Runtime, or `None` with one line that says why the built-in engine must do.
+fn optional_runtime(workspace: &Workspace, steps: &mut Steps) -> Option<std::path::PathBuf> {
+    steps.heading("ONNX Runtime");
+    wheel::onnx_runtime(&workspace.cache)
+        .inspect_err(|why| eprintln!("going on with the built-in engine: {why}"))
+        .ok()
+}
+
+fn run(workspace: &Workspace) -> Outcome {
+    let mut steps = Steps::start();
+    let bundles = release_bundle(workspace, &mut steps)?;
+    steps.heading("building the headless host");
+    step::cargo(
+        workspace,
+        ["build", "--release", "--package", "famam-tests"],
+    )
+    .run()?;
+    steps.heading("playing");
+    let host = workspace
+        .target
+        .join("release")
+        .join(System::here().program("famam-host"));
+    step::command(&host).arg(&bundles.clap).args(DEMO).run()
+}
+
+fn test(workspace: &Workspace, long: bool) -> Outcome {
+    let mut steps = Steps::start();
+    packages::provide(&[&packages::PLUGIN[..], &packages::TRAINER].concat())?;
+    steps.heading("ONNX Runtime and libtorch");
+    let runtime = wheel::onnx_runtime(&workspace.cache)?;
+    let libtorch = wheel::libtorch(&workspace.cache)?;
+    let cargo = |arguments: &[&str]| {
+        step::cargo(workspace, arguments)
+            .env("LIBTORCH", &libtorch)
+            .env_path("LD_LIBRARY_PATH", &libtorch.join("lib"))
+            .env("ORT_DYLIB_PATH", &runtime)
+    };
+
+    steps.heading("format");
+    cargo(&["fmt", "--all", "--check"]).run()?;
+    steps.heading("clippy");
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ])
+    .run()?;
+    steps.heading("building the tests");
+    cargo(&["test", "--workspace", "--no-run"]).run()?;
+    steps.heading("tests");
+    let tests = cargo(&["test", "--workspace"]);
+    if long {
+        tests.env("FAMAM_LONG", "1")
+    } else {
+        tests
+    }
+    .run()
+}
+
+/// Windows by mingw-w64; for macOS no linker is at hand, so that is checked only.
+fn cross(workspace: &Workspace) -> Outcome {
+    const WINDOWS: &str = "x86_64-pc-windows-gnu";
+    const MAC: &str = "aarch64-apple-darwin";
+    let mut steps = Steps::start();
+    packages::provide(&[&packages::PLUGIN[..], &packages::WINDOWS].concat())?;
+    step::command("rustup")
+        .args(["target", "add", WINDOWS, MAC])
+        .run()?;
+    steps.heading("building the plugin for Windows");
+    step::cargo(
+        workspace,
+        ["build", "--package", "famam-plugin", "--target", WINDOWS],
+    )
+    .run()?;
+    steps.heading("checking the plugin for macOS");
+    let packages = ["--package", "famam-shared", "--package", "famam-plugin"];
+    step::cargo(workspace, ["check", "--target", MAC])
+        .args(packages)
+        .run()
+}
+
+fn install(workspace: &Workspace) -> Outcome {
+    let bundles = release_bundle(workspace, &mut Steps::start())?;
+    for path in bundle::install(System::here(), &bundles)? {
+        println!("installed {}", path.display());
+    }
+    Ok(())
+}
+
+fn bench(workspace: &Workspace) -> Outcome {
+    let mut steps = Steps::start();
+    packages::provide(&packages::PLUGIN)?;
+    let runtime = optional_runtime(workspace, &mut steps);
+    steps.heading("benches");
+    let benches = step::cargo(
+        workspace,
+        [
+            "bench",
+            "--package",
+            "famam-shared",
+            "--package",
+            "famam-tests",
+        ],
+    );
+    match runtime {
+        Some(path) => benches.env("ORT_DYLIB_PATH", &path),
+        None => benches,
+    }
+    .run()
+}
