@@ -88,7 +88,10 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Score, FileError> {
     let path = path.as_ref();
     file_bytes(path)
         .and_then(|bytes| Ok(read(&bytes)?))
-        .map_err(|reason| FileError { path: path.to_owned(), reason })
+        .map_err(|reason| FileError {
+            path: path.to_owned(),
+            reason,
+        })
 }
 
 fn file_bytes(path: &Path) -> Result<Vec<u8>, Reason> {
@@ -96,7 +99,9 @@ fn file_bytes(path: &Path) -> Result<Vec<u8>, Reason> {
     let size = file.metadata()?.len();
     // What a pipe or a growing file says of its size is no bound: `take` is.
     let mut bytes = Vec::with_capacity(size.min(MAX_FILE_BYTES) as usize + 1);
-    file.by_ref().take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    file.by_ref()
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Reason::TooLarge);
     }

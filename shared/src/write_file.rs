@@ -39,7 +39,10 @@ pub fn write_with(
     written.map_err(|source| {
         // Nothing half-written stays; if even this fails, the first error is the one to tell.
         let _ = fs::remove_file(&beside);
-        WriteError { path: path.to_owned(), source }
+        WriteError {
+            path: path.to_owned(),
+            source,
+        }
     })
 }
 
@@ -55,7 +58,9 @@ fn beside(path: &Path) -> PathBuf {
 /// A rename outlives a power cut once its folder is on disk.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -78,7 +83,10 @@ mod tests {
             Err(io::Error::other("no more"))
         });
         let message = failed.unwrap_err().to_string();
-        assert!(message.contains("song.mid") && message.contains("no more"), "{message}");
+        assert!(
+            message.contains("song.mid") && message.contains("no more"),
+            "{message}"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         write(&path, b"new").unwrap();
@@ -88,7 +96,9 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let message = write(folder.path().join("no/song.mid"), b"x").unwrap_err().to_string();
+        let message = write(folder.path().join("no/song.mid"), b"x")
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("song.mid"), "{message}");
     }
 }

@@ -39,11 +39,16 @@ pub(super) const MAX_NAME_BYTES: usize = 256;
 /// The score of a MIDI file's bytes; a RIFF wrapper (RMID) or anything else before the header is
 /// skipped.
 pub fn read(bytes: &[u8]) -> Result<Score, ReadError> {
-    let start = bytes.windows(4).position(|id| id == b"MThd").ok_or(ReadError::NotMidi)?;
+    let start = bytes
+        .windows(4)
+        .position(|id| id == b"MThd")
+        .ok_or(ReadError::NotMidi)?;
     let bytes = &bytes[start..];
     // -128 frames a second: midly 0.5.3 overflows when it negates that.
     if bytes.get(12) == Some(&0x80) {
-        return Err(ReadError::Header("its SMPTE frame rate is none of 24, 25, 29 and 30"));
+        return Err(ReadError::Header(
+            "its SMPTE frame rate is none of 24, 25, 29 and 30",
+        ));
     }
     let (header, tracks) =
         midly::parse(bytes).map_err(|error| ReadError::Header(error.kind().message()))?;
@@ -81,7 +86,10 @@ impl Grid {
         };
         match denominator {
             0 => Err(ReadError::Header("its division is 0 ticks")),
-            _ => Ok(Self { numerator, denominator }),
+            _ => Ok(Self {
+                numerator,
+                denominator,
+            }),
         }
     }
 
@@ -162,18 +170,31 @@ impl Reader {
             notes: 0,
             heard: Vec::new(),
             parts: Vec::new(),
-            sounding: [Sounding { first: NONE, last: NONE }; 16 * 128],
+            sounding: [Sounding {
+                first: NONE,
+                last: NONE,
+            }; 16 * 128],
         })
     }
 
     /// Reads the file's track number `track`.
     fn track(&mut self, track: usize, mut events: EventIter<'_>) -> Result<(), ReadError> {
         let sequential = self.header.format == Format::Sequential;
-        let origin = if sequential { u64::from(self.score.end.0) } else { 0 };
+        let origin = if sequential {
+            u64::from(self.score.end.0)
+        } else {
+            0
+        };
         if sequential && track > 1 {
             let at = self.score.end;
-            self.score.tempos.push(Tempo { at, micros_per_quarter: Tempo::DEFAULT_MICROS });
-            self.score.metres.push(Metre { at, ..Metre::COMMON });
+            self.score.tempos.push(Tempo {
+                at,
+                micros_per_quarter: Tempo::DEFAULT_MICROS,
+            });
+            self.score.metres.push(Metre {
+                at,
+                ..Metre::COMMON
+            });
         }
         let metrical = matches!(self.header.timing, Timing::Metrical(_));
         let bytes = events.unread().len();
@@ -185,7 +206,8 @@ impl Reader {
             let byte = bytes - events.unread().len();
             let Some(Ok(event)) = events.next() else {
                 if byte < bytes {
-                    self.damage.get_or_insert(ReadError::Damaged { track, byte });
+                    self.damage
+                        .get_or_insert(ReadError::Damaged { track, byte });
                 }
                 break;
             };
@@ -204,7 +226,11 @@ impl Reader {
                         MidiMessage::NoteOn { key, vel } if vel != 0 => {
                             if self.notes + self.heard.len() == MAX_NOTES {
                                 let limit = MAX_NOTES;
-                                return Err(ReadError::TooMany { track, what: "notes", limit });
+                                return Err(ReadError::TooMany {
+                                    track,
+                                    what: "notes",
+                                    limit,
+                                });
                             }
                             let part = match part_of[usize::from(channel)] {
                                 Some(part) => part,
@@ -222,7 +248,12 @@ impl Reader {
                             let program = program.as_int();
                             programs[usize::from(channel)] = Some(program);
                             part_of[usize::from(channel)] = None;
-                            let change = Program { port, channel, at: now, program };
+                            let change = Program {
+                                port,
+                                channel,
+                                at: now,
+                                program,
+                            };
                             push(&mut self.programs, change, track, "program changes")?;
                         }
                         _ => {}
@@ -230,15 +261,26 @@ impl Reader {
                 }
                 TrackEventKind::Meta(message) => match message {
                     MetaMessage::Tempo(micros) if metrical && micros.as_int() > 0 => {
-                        let tempo = Tempo { at: now, micros_per_quarter: micros.as_int() };
+                        let tempo = Tempo {
+                            at: now,
+                            micros_per_quarter: micros.as_int(),
+                        };
                         push(&mut self.score.tempos, tempo, track, "tempo changes")?;
                     }
                     MetaMessage::TimeSignature(numerator @ 1.., power @ 0..=7, ..) => {
-                        let metre = Metre { at: now, numerator, denominator: 1 << power };
+                        let metre = Metre {
+                            at: now,
+                            numerator,
+                            denominator: 1 << power,
+                        };
                         push(&mut self.score.metres, metre, track, "metre changes")?;
                     }
                     MetaMessage::KeySignature(fifths @ -7..=7, minor) => {
-                        let key = Key { at: now, fifths, minor };
+                        let key = Key {
+                            at: now,
+                            fifths,
+                            minor,
+                        };
                         push(&mut self.score.keys, key, track, "key changes")?;
                     }
                     MetaMessage::TrackName(bytes) if name.is_empty() => name = text(bytes),
@@ -256,7 +298,11 @@ impl Reader {
     fn part(&mut self, channel: u8, program: Option<u8>) -> u16 {
         let known = |part: &Part| (part.channel, part.program) == (channel, program);
         let index = self.parts.iter().position(known).unwrap_or_else(|| {
-            self.parts.push(Part { channel, program, notes: 0 });
+            self.parts.push(Part {
+                channel,
+                program,
+                notes: 0,
+            });
             self.parts.len() - 1
         });
         index as u16
@@ -270,7 +316,13 @@ impl Reader {
             _ => self.heard[sounding.last as usize].duration = index,
         }
         sounding.last = index;
-        self.heard.push(Heard { start, duration: NONE, pitch, velocity, part });
+        self.heard.push(Heard {
+            start,
+            duration: NONE,
+            pitch,
+            velocity,
+            part,
+        });
         self.parts[usize::from(part)].notes += 1;
     }
 
@@ -290,7 +342,10 @@ impl Reader {
         name: &str,
         port: u8,
     ) -> Result<(), ReadError> {
-        let channels = self.parts.iter().fold(0u16, |set, part| set | 1 << part.channel);
+        let channels = self
+            .parts
+            .iter()
+            .fold(0u16, |set, part| set | 1 << part.channel);
         for channel in (0..16).filter(|channel| channels >> channel & 1 == 1) {
             for pitch in 0..128 {
                 while self.sounding[usize::from(channel) << 7 | usize::from(pitch)].first != NONE {
@@ -301,11 +356,19 @@ impl Reader {
         let tracks = &mut self.score.tracks;
         let first = tracks.len();
         if first + self.parts.len() > MAX_TRACKS {
-            return Err(ReadError::TooMany { track, what: "tracks", limit: MAX_TRACKS });
+            return Err(ReadError::TooMany {
+                track,
+                what: "tracks",
+                limit: MAX_TRACKS,
+            });
         }
         for part in self.parts.drain(..) {
             if part.program.is_none() && part.channel != DRUM_CHANNEL {
-                self.unset.push(Unset { track: tracks.len(), port, channel: part.channel });
+                self.unset.push(Unset {
+                    track: tracks.len(),
+                    port,
+                    channel: part.channel,
+                });
             }
             tracks.push(Track {
                 instrument: instrument(part.channel, part.program),
@@ -315,8 +378,20 @@ impl Reader {
         }
         self.notes += self.heard.len();
         let mut end = now;
-        for Heard { start, duration, pitch, velocity, part } in self.heard.drain(..) {
-            let note = Note { start, pitch, duration: Ticks(duration), velocity };
+        for Heard {
+            start,
+            duration,
+            pitch,
+            velocity,
+            part,
+        } in self.heard.drain(..)
+        {
+            let note = Note {
+                start,
+                pitch,
+                duration: Ticks(duration),
+                velocity,
+            };
             end = end.max(note.end());
             tracks[first + usize::from(part)].notes.push(note);
         }
@@ -340,11 +415,16 @@ impl Reader {
         settle(&mut self.score.metres, |metre| metre.at);
         settle(&mut self.score.keys, |key| key.at);
         if !self.programs.is_empty() && !self.unset.is_empty() {
-            self.programs.sort_by_key(|change| (change.port, change.channel, change.at));
+            self.programs
+                .sort_by_key(|change| (change.port, change.channel, change.at));
             self.score.tracks = inherit(self.score.tracks, &self.unset, &self.programs);
             if self.score.tracks.len() > MAX_TRACKS {
                 let limit = MAX_TRACKS;
-                return Err(ReadError::TooMany { track: tracks, what: "tracks", limit });
+                return Err(ReadError::TooMany {
+                    track: tracks,
+                    what: "tracks",
+                    limit,
+                });
             }
         }
         Ok(self.score)
@@ -358,7 +438,11 @@ fn push<T>(
     what: &'static str,
 ) -> Result<(), ReadError> {
     if changes.len() == MAX_CHANGES {
-        return Err(ReadError::TooMany { track, what, limit: MAX_CHANGES });
+        return Err(ReadError::TooMany {
+            track,
+            what,
+            limit: MAX_CHANGES,
+        });
     }
     changes.push(change);
     Ok(())
@@ -391,10 +475,16 @@ fn inherit(tracks: Vec<Track>, unset: &[Unset], changes: &[Program]) -> Vec<Trac
         let to = changes.partition_point(|change| key(change) <= (port, channel));
         let changes = &changes[from..to];
         let first = result.len();
-        for notes in track.notes.chunk_by(|a, b| in_force(changes, a.start) == in_force(changes, b.start)) {
+        for notes in track
+            .notes
+            .chunk_by(|a, b| in_force(changes, a.start) == in_force(changes, b.start))
+        {
             let program = notes.first().and_then(|note| in_force(changes, note.start));
             let instrument = instrument(channel, program);
-            match result[first..].iter_mut().find(|part| part.instrument == instrument) {
+            match result[first..]
+                .iter_mut()
+                .find(|part| part.instrument == instrument)
+            {
                 Some(part) => part.notes.extend_from_slice(notes),
                 None => result.push(Track {
                     instrument,
@@ -423,7 +513,11 @@ fn instrument(channel: u8, program: Option<u8>) -> Instrument {
 fn text(bytes: &[u8]) -> String {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().take(MAX_NAME_BYTES).map(|&byte| char::from(byte)).collect(),
+        Err(_) => bytes
+            .iter()
+            .take(MAX_NAME_BYTES)
+            .map(|&byte| char::from(byte))
+            .collect(),
     };
     text[..text.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }

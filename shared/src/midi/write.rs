@@ -41,7 +41,10 @@ pub fn write(score: &Score) -> Vec<u8> {
 fn chunk(bytes: &mut Vec<u8>, fill: impl FnOnce(&mut Chunk<'_>)) {
     bytes.extend_from_slice(b"MTrk\0\0\0\0");
     let start = bytes.len();
-    fill(&mut Chunk { bytes, now: Ticks(0) });
+    fill(&mut Chunk {
+        bytes,
+        now: Ticks(0),
+    });
     let length = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
     bytes[start - 4..start].copy_from_slice(&length.to_be_bytes());
 }
@@ -109,7 +112,11 @@ fn notes(track: &mut Chunk<'_>, part: &Track, channel: u8) {
         track.meta(Ticks(0), 0x03, name.as_bytes());
     }
     // Drums play the standard kit, which is program 0 of their channel.
-    let program = if part.instrument.is_drums() { 0 } else { part.instrument.index() };
+    let program = if part.instrument.is_drums() {
+        0
+    } else {
+        part.instrument.index()
+    };
     track.event(Ticks(0), &[0xC0 | channel, program]);
 
     // Ends go before beginnings, so that a repeated note is two notes.
@@ -130,7 +137,10 @@ fn notes(track: &mut Chunk<'_>, part: &Track, channel: u8) {
 
 /// The channel of each track, counted from 0.
 fn channels(tracks: &[Track]) -> Vec<u8> {
-    let pitched = tracks.iter().filter(|track| !track.instrument.is_drums()).count();
+    let pitched = tracks
+        .iter()
+        .filter(|track| !track.instrument.is_drums())
+        .count();
     let mut free = (0..16).filter(|&channel| channel != DRUM_CHANNEL);
     let mut taken: Vec<(Instrument, u8)> = Vec::new();
     tracks
@@ -151,7 +161,10 @@ fn channels(tracks: &[Track]) -> Vec<u8> {
                 return channel;
             }
             let distance = |other: Instrument| {
-                (other.class() != instrument.class(), other.index().abs_diff(instrument.index()))
+                (
+                    other.class() != instrument.class(),
+                    other.index().abs_diff(instrument.index()),
+                )
             };
             let nearest = taken.iter().min_by_key(|&&(other, _)| distance(other));
             nearest.map_or(0, |&(_, channel)| channel)
