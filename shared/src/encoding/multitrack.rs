@@ -214,10 +214,10 @@ impl Multitrack {
         Ok(Self { settings, layout })
     }
 
-    /// Index of the first token of `tokens`, a bar, that is neither BAR nor metre nor tempo.
+    /// Index of the first token of `tokens`, which begin with BAR, that says neither metre nor tempo.
     fn after_state(&self, tokens: &[Token]) -> usize {
-        let state = |&token: &Token| token == BAR || (self.layout.metre..self.layout.position).contains(&token);
-        tokens.iter().take_while(|token| state(token)).count().min(3)
+        let state = self.layout.metre..self.layout.position;
+        1 + tokens.iter().skip(1).take_while(|&token| state.contains(token)).count()
     }
 }
 
@@ -320,7 +320,7 @@ impl Encoding for Multitrack {
         let instruments = self.layout.instrument..self.layout.drum;
         tokens
             .iter()
-            .filter(|token| instruments.contains(token))
+            .filter(|&token| instruments.contains(token))
             .filter_map(|token| Instrument::new((token - self.layout.instrument) as u8))
             .collect()
     }

@@ -1,0 +1,274 @@
+//! The Transformer of [`crate::architecture`] as a graph: one for prompts, steps and batches.
+//!
+//! - Keys and values are written into the caches `[batch, kv_heads, capacity, head_dim]` by
+//!   `ScatterND` at `slot`; `kpos` `[batch, capacity]` says which position stands in a slot, or
+//!   [`super::EMPTY`]. A key is seen where `pos - kpos >= 0`.
+//! - The query heads of one key/value head are *folded* into rows,
+//!   `[batch, kv_heads, time * heads / kv_heads, head_dim]`, so that no product has a single row:
+//!   engines sum a single row in another order, and a step would differ from a prompt.
+//! - Relative embeddings are taken from `q · Erᵀ` by `GatherElements` with the clipped distance.
+//! - Rotary angles come from tables: what an engine's sine gives may depend on where in a tensor an
+//!   element stands.
+
+use super::builder::{Builder, Dim, Value};
+use super::linear::Matrix;
+use super::weights::{Form, Stored};
+use super::{Skeleton, past, present};
+use crate::architecture::{Activation, Positions, Transformer};
+use crate::manifest::Precision;
+use crate::onnx::{Attribute, Element};
+
+/// What every layer reads: where keys go, which keys a query sees, where it stands.
+struct Shared {
+    /// Indices for `ScatterND`, `[batch, time, kv_heads, 3]`.
+    slots: Value,
+    /// 0 or -1e9, `[batch, 1, time * group, capacity]`.
+    mask: Value,
+    place: Place,
+}
+
+enum Place {
+    /// Cosines and signed sines, `[batch, time, 1, head_dim]`.
+    Rotary { cos: Value, sin: Value },
+    /// Clipped distances, `[batch, kv_heads, time * group, capacity]`.
+    Relative { distance: Value, max: usize },
+}
+
+/// The graph without the values of its weights; `positions` bounds `pos` with rotary positions.
+pub(super) fn skeleton(t: &Transformer, precision: Precision, positions: usize) -> Skeleton {
+    let mut b = Builder::new("famam.transformer");
+    let tokens = [Dim::Free("batch"), Dim::Free("time")];
+    let slots = [Dim::Free("batch"), Dim::Free("capacity")];
+    let ids = b.input("ids", Element::I64, &tokens);
+    let pos = b.input("pos", Element::I64, &tokens);
+    let slot = b.input("slot", Element::I64, &tokens);
+    let kpos = b.input("kpos", Element::I64, &slots);
+    let (fixed, head_dim) = (Dim::Fixed(t.kv_heads), Dim::Fixed(t.head_dim()));
+    let cache = [Dim::Free("batch"), fixed, Dim::Free("capacity"), head_dim];
+    for l in 0..t.layers {
+        b.input(&past("key", l), Element::F32, &cache);
+        b.input(&past("value", l), Element::F32, &cache);
+    }
+    let logits = [Dim::Free("batch"), Dim::Free("time"), Dim::Fixed(t.vocabulary)];
+    b.output("logits", Element::F32, &logits);
+    for l in 0..t.layers {
+        b.output(&present("key", l), Element::F32, &cache);
+        b.output(&present("value", l), Element::F32, &cache);
+    }
+
+    let size = [t.vocabulary, t.d_model];
+    let embedding = "embedding.weight".to_owned();
+    let (mut x, head) = if t.tied {
+        let head = b.matrix("embedding", &[embedding], size, precision);
+        (b.columns(&head, &ids), head)
+    } else {
+        let x = b.rows(&embedding, size, &ids, precision);
+        (x, b.matrix("head", &["head.weight".to_owned()], size, precision))
+    };
+    if t.embedding_scale != 1.0 {
+        let scale = b.float(t.embedding_scale);
+        x = b.op("Mul", &[&x, &scale]);
+    }
+
+    let mut b = Layers { b, t, precision };
+    let shared = b.shared(&ids, &pos, &slot, &kpos, positions);
+    for l in 0..t.layers {
+        x = b.attention(&x, l, &shared);
+        x = b.feed_forward(&x, l);
+    }
+    let x = b.norm(&x, "final_norm");
+    b.head(&x, &head)
+}
+
+struct Layers<'a> {
+    b: Builder,
+    t: &'a Transformer,
+    precision: Precision,
+}
+
+impl Layers<'_> {
+    fn shared(&mut self, ids: &Value, pos: &Value, slot: &Value, kpos: &Value, positions: usize) -> Shared {
+        let (b, t) = (&mut self.b, self.t);
+        let (kv, group) = (t.kv_heads, t.heads / t.kv_heads);
+
+        let shape = b.op("Shape", &[ids]);
+        let (first, zero, one) = (b.ints(&[], &[0]), b.ints(&[], &[0]), b.ints(&[], &[1]));
+        let batch = b.gather(&shape, &first, 0);
+        let rows = b.op("Range", &[&zero, &batch, &one]);
+        let rows = b.reshape(&rows, &[-1, 1, 1, 1]);
+        let row_axis = b.ints(&[1, 1, 1, 3], &[1, 0, 0]);
+        let rows = b.op("Mul", &[&rows, &row_axis]);
+        let slots = b.unsqueeze(slot, &[2, 3]);
+        let slot_axis = b.ints(&[1, 1, 1, 3], &[0, 0, 1]);
+        let slots = b.op("Mul", &[&slots, &slot_axis]);
+        let slots = b.op("Add", &[&slots, &rows]);
+        let heads: Vec<i64> = (0..kv as i64).flat_map(|head| [0, head, 0]).collect();
+        let heads = b.ints(&[1, 1, kv, 3], &heads);
+        let slots = b.op("Add", &[&slots, &heads]);
+
+        let folded = b.unsqueeze(pos, &[2]);
+        let group = b.list(&[1, 1, group as i64]);
+        let folded = b.op("Expand", &[&folded, &group]);
+        let folded = b.reshape(&folded, &[0, -1]);
+        let folded = b.unsqueeze(&folded, &[1, 3]);
+        let keys = b.unsqueeze(kpos, &[1, 2]);
+        let distance = b.op("Sub", &[&folded, &keys]);
+        let seen = b.op("GreaterOrEqual", &[&distance, &zero]);
+        let (keep, drop) = (b.float(0.0), b.float(-1e9));
+        let mask = b.op("Where", &[&seen, &keep, &drop]);
+
+        let place = match t.positions {
+            Positions::Relative { max_distance: max } => {
+                let far = b.ints(&[], &[max as i64]);
+                let distance = b.op("Clip", &[&distance, &zero, &far]);
+                let every = b.list(&[1, kv as i64, 1, 1]);
+                Place::Relative { distance: b.op("Expand", &[&distance, &every]), max }
+            }
+            Positions::Rotary { theta } => {
+                let (cos, sin) = angles(theta, t.head_dim(), positions);
+                let table = [positions, t.head_dim()];
+                let mut row = |values: &[f32]| {
+                    let table = b.floats(&table, values);
+                    let row = b.gather(&table, pos, 0);
+                    b.unsqueeze(&row, &[2])
+                };
+                Place::Rotary { cos: row(&cos), sin: row(&sin) }
+            }
+        };
+        Shared { slots, mask, place }
+    }
+
+    fn attention(&mut self, x: &Value, l: usize, shared: &Shared) -> Value {
+        let t = self.t;
+        let (heads, kv, hd) = (t.heads, t.kv_heads, t.head_dim());
+        let wide = (heads / kv * hd) as i64;
+        let h = self.norm(x, &format!("layers.{l}.attention_norm"));
+        let qkv = self.linear(&h, &format!("layers.{l}.qkv"), &["qkv"], l, [(heads + 2 * kv) * hd, t.d_model]);
+        let b = &mut self.b;
+        let qkv = b.reshape(&qkv, &[0, 0, (heads + 2 * kv) as i64, hd as i64]);
+        let (q, k, v) = match &shared.place {
+            Place::Rotary { cos, sin } => {
+                let parts = b.split(&qkv, 2, &[heads + kv, kv]);
+                let halves = b.split(&parts[0], 3, &[hd / 2, hd / 2]);
+                let turned = b.concat(&[&halves[1], &halves[0]]);
+                let kept = b.op("Mul", &[&parts[0], cos]);
+                let turned = b.op("Mul", &[&turned, sin]);
+                let rotated = b.op("Add", &[&kept, &turned]);
+                let rotated = b.split(&rotated, 2, &[heads, kv]);
+                (rotated[0].clone(), rotated[1].clone(), parts[1].clone())
+            }
+            Place::Relative { .. } => {
+                let parts = b.split(&qkv, 2, &[heads, kv, kv]);
+                (parts[0].clone(), parts[1].clone(), parts[2].clone())
+            }
+        };
+        let keys = b.store("key", l, &shared.slots, &k);
+        let values = b.store("value", l, &shared.slots, &v);
+
+        let root = b.float((hd as f64).sqrt().recip() as f32);
+        let q = b.op("Mul", &[&q, &root]);
+        let q = b.reshape(&q, &[0, 0, kv as i64, wide]);
+        let q = b.transpose(&q, &[0, 2, 1, 3]);
+        let q = b.reshape(&q, &[0, 0, -1, hd as i64]);
+        let keys = b.transpose(&keys, &[0, 1, 3, 2]);
+        let mut scores = b.op("MatMul", &[&q, &keys]);
+        if let Place::Relative { distance, max } = &shared.place {
+            let name = format!("layers.{l}.relative.weight");
+            let stored = Stored { names: vec![name.clone()], form: Form::Transposed };
+            let table = b.weight(&name, &[kv, hd, max + 1], stored);
+            let table = b.op("MatMul", &[&q, &table]);
+            let axis = vec![Attribute::int("axis", 3)];
+            let relative = b.op_with("GatherElements", &[&table, distance], axis);
+            scores = b.op("Add", &[&scores, &relative]);
+        }
+        let scores = b.op("Add", &[&scores, &shared.mask]);
+        let shares = b.op_with("Softmax", &[&scores], vec![Attribute::int("axis", -1)]);
+        let mixed = b.op("MatMul", &[&shares, &values]);
+        let mixed = b.reshape(&mixed, &[0, 0, -1, wide]);
+        let mixed = b.transpose(&mixed, &[0, 2, 1, 3]);
+        let mixed = b.reshape(&mixed, &[0, 0, (heads * hd) as i64]);
+        let y = self.linear(&mixed, &format!("layers.{l}.out"), &["out"], l, [t.d_model, heads * hd]);
+        self.b.op("Add", &[x, &y])
+    }
+
+    fn feed_forward(&mut self, x: &Value, l: usize) -> Value {
+        let (d, ff) = (self.t.d_model, self.t.d_ff);
+        let h = self.norm(x, &format!("layers.{l}.feed_forward_norm"));
+        let h = match self.t.activation {
+            Activation::Gelu => {
+                let h = self.linear(&h, &format!("layers.{l}.up"), &["up"], l, [ff, d]);
+                self.b.gelu(&h)
+            }
+            Activation::SwiGlu => {
+                let name = format!("layers.{l}.gate_up");
+                let h = self.linear(&h, &name, &["gate", "up"], l, [2 * ff, d]);
+                let parts = self.b.split(&h, 2, &[ff, ff]);
+                let open = self.b.op("Sigmoid", &[&parts[0]]);
+                let gate = self.b.op("Mul", &[&parts[0], &open]);
+                self.b.op("Mul", &[&gate, &parts[1]])
+            }
+        };
+        let y = self.linear(&h, &format!("layers.{l}.down"), &["down"], l, [d, ff]);
+        self.b.op("Add", &[x, &y])
+    }
+
+    fn norm(&mut self, x: &Value, name: &str) -> Value {
+        let mut part = |part: &str| {
+            let name = format!("{name}.{part}");
+            let stored = Stored { names: vec![name.clone()], form: Form::Plain };
+            self.b.weight(&name, &[self.t.d_model], stored)
+        };
+        let (weight, bias) = (part("weight"), part("bias"));
+        let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", 1e-5)];
+        self.b.op_with("LayerNormalization", &[x, &weight, &bias], attributes)
+    }
+
+    /// A linear map of layer `l` whose weights are `parts`, stacked, of shape `[out, in]`.
+    fn linear(&mut self, x: &Value, name: &str, parts: &[&str], l: usize, shape: [usize; 2]) -> Value {
+        let names: Vec<String> =
+            parts.iter().map(|part| format!("layers.{l}.{part}.weight")).collect();
+        let x = self.b.activation(x, self.precision);
+        let matrix = self.b.matrix(name, &names, shape, self.precision);
+        self.b.linear(&x, &matrix)
+    }
+
+    fn head(mut self, x: &Value, head: &Matrix) -> Skeleton {
+        let x = self.b.activation(x, self.precision);
+        let logits = self.b.linear(&x, head);
+        self.b.named("Identity", &[&logits], Vec::new(), &["logits"]);
+        self.b.finish()
+    }
+}
+
+impl Builder {
+    /// The cache after `new` `[batch, time, kv_heads, head_dim]` went to `slots`.
+    fn store(&mut self, what: &str, l: usize, slots: &Value, new: &Value) -> Value {
+        let name = present(what, l);
+        self.named("ScatterND", &[&past(what, l), slots, new], Vec::new(), &[&name]);
+        name
+    }
+
+    /// `x * (1 + erf(x / sqrt(2))) / 2`.
+    fn gelu(&mut self, x: &Value) -> Value {
+        let (root, one, half) = (self.float(std::f32::consts::FRAC_1_SQRT_2), self.float(1.0), self.float(0.5));
+        let scaled = self.op("Mul", &[x, &root]);
+        let erf = self.op("Erf", &[&scaled]);
+        let erf = self.op("Add", &[&erf, &one]);
+        let y = self.op("Mul", &[x, &erf]);
+        self.op("Mul", &[&y, &half])
+    }
+}
+
+/// Cosines and sines of every position, `[positions, head_dim]`; the first half of the sines has
+/// the sign of the rotation.
+fn angles(theta: f32, head_dim: usize, positions: usize) -> (Vec<f32>, Vec<f32>) {
+    let half = head_dim / 2;
+    let frequency = |i: usize| libm::pow(f64::from(theta), -2.0 * i as f64 / head_dim as f64);
+    let frequencies: Vec<f64> = (0..half).map(frequency).collect();
+    let angle = |pos: usize, i: usize| pos as f64 * frequencies[i % half];
+    let places = || (0..positions).flat_map(|pos| (0..head_dim).map(move |i| (pos, i)));
+    let cos = places().map(|(pos, i)| libm::cos(angle(pos, i)) as f32).collect();
+    let sign = |i: usize| if i < half { -1.0 } else { 1.0 };
+    let sin = places().map(|(pos, i)| (sign(i) * libm::sin(angle(pos, i))) as f32).collect();
+    (cos, sin)
+}
