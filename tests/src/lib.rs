@@ -1,1 +1,4 @@
-//! What crosses packages.
+//! What crosses packages: a headless [`host`] that plays the built plugin as CLAP and as VST3, and
+//! an [`oracle`] that says, without the plugin's own code, what it should have played.
+
+pub mod host;

@@ -1,0 +1,486 @@
+//! The host's VST3 side.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::path::Path;
+use std::ptr;
+
+use vst3::Steinberg::Vst::Event_::EventTypes_::{
+    kLegacyMIDICCOutEvent, kNoteOffEvent, kNoteOnEvent,
+};
+use vst3::Steinberg::Vst::ProcessContext_::StatesAndFlags_::{
+    kBarPositionValid, kCycleActive, kCycleValid, kPlaying, kProjectTimeMusicValid, kTempoValid,
+    kTimeSigValid,
+};
+use vst3::Steinberg::Vst::{
+    AudioBusBuffers, AudioBusBuffers__type0, Event as Vst3Event, IAudioProcessor,
+    IAudioProcessorTrait, IComponent, IComponentTrait, IEditController, IEditControllerTrait,
+    IEventList, IEventListTrait, IParamValueQueue, IParamValueQueueTrait, IParameterChanges,
+    IParameterChangesTrait, ParamID, ParamValue, ProcessContext, ProcessData, ProcessModes_,
+    ProcessSetup, String128, SymbolicSampleSizes_,
+};
+use vst3::Steinberg::{
+    IBStream, IBStream_::IStreamSeekMode_, IBStreamTrait, IPluginBaseTrait, IPluginFactory,
+    IPluginFactoryTrait, PClassInfo, kInvalidArgument, kResultFalse, kResultOk, tresult,
+};
+use vst3::{Class, ComPtr, ComWrapper, Interface};
+
+use super::{Around, Block, Event, EventKind, Host, HostError, ParameterId, Transport};
+
+/// More events than a block of the longest size brings, so that the host's own list never grows
+/// while the plugin writes into it.
+const EVENTS: usize = 1 << 14;
+const CHANNELS: usize = 2;
+/// VST3's number for a program change among its legacy controllers.
+const PROGRAM_CHANGE: u8 = 130;
+
+/// The plugin's output events.
+struct EventList(RefCell<Vec<Vst3Event>>);
+
+impl Class for EventList {
+    type Interfaces = (IEventList,);
+}
+
+impl IEventListTrait for EventList {
+    unsafe fn getEventCount(&self) -> i32 {
+        self.0.borrow().len() as i32
+    }
+
+    unsafe fn getEvent(&self, _: i32, _: *mut Vst3Event) -> tresult {
+        kInvalidArgument
+    }
+
+    unsafe fn addEvent(&self, event: *mut Vst3Event) -> tresult {
+        // SAFETY: the plugin passes an event, as the interface says.
+        self.0.borrow_mut().push(unsafe { event.read() });
+        kResultOk
+    }
+}
+
+/// One parameter's change, at a block's first sample.
+struct Change {
+    id: ParamID,
+    value: ParamValue,
+}
+
+impl Class for Change {
+    type Interfaces = (IParamValueQueue,);
+}
+
+impl IParamValueQueueTrait for Change {
+    unsafe fn getParameterId(&self) -> ParamID {
+        self.id
+    }
+
+    unsafe fn getPointCount(&self) -> i32 {
+        1
+    }
+
+    unsafe fn getPoint(&self, _: i32, sample: *mut i32, value: *mut ParamValue) -> tresult {
+        // SAFETY: the plugin passes places to write to, as the interface says.
+        unsafe {
+            sample.write(0);
+            value.write(self.value);
+        }
+        kResultOk
+    }
+
+    unsafe fn addPoint(&self, _: i32, _: ParamValue, _: *mut i32) -> tresult {
+        kResultFalse
+    }
+}
+
+/// A block's changes.
+struct Changes(RefCell<Vec<ComPtr<IParamValueQueue>>>);
+
+impl Class for Changes {
+    type Interfaces = (IParameterChanges,);
+}
+
+impl IParameterChangesTrait for Changes {
+    unsafe fn getParameterCount(&self) -> i32 {
+        self.0.borrow().len() as i32
+    }
+
+    unsafe fn getParameterData(&self, index: i32) -> *mut IParamValueQueue {
+        let changes = self.0.borrow();
+        let change = usize::try_from(index)
+            .ok()
+            .and_then(|index| changes.get(index));
+        change.map_or(ptr::null_mut(), ComPtr::as_ptr)
+    }
+
+    unsafe fn addParameterData(&self, _: *const ParamID, _: *mut i32) -> *mut IParamValueQueue {
+        ptr::null_mut()
+    }
+}
+
+/// A state in memory.
+struct Stream {
+    bytes: RefCell<Vec<u8>>,
+    at: Cell<usize>,
+}
+
+impl Stream {
+    fn new(bytes: Vec<u8>) -> ComWrapper<Stream> {
+        ComWrapper::new(Stream {
+            bytes: RefCell::new(bytes),
+            at: Cell::new(0),
+        })
+    }
+}
+
+impl Class for Stream {
+    type Interfaces = (IBStream,);
+}
+
+impl IBStreamTrait for Stream {
+    unsafe fn read(&self, to: *mut c_void, count: i32, read: *mut i32) -> tresult {
+        let bytes = self.bytes.borrow();
+        let rest = &bytes[self.at.get().min(bytes.len())..];
+        let count = rest.len().min(count.max(0) as usize);
+        // SAFETY: the plugin passes room for `count` bytes; `read` may be null.
+        unsafe {
+            ptr::copy_nonoverlapping(rest.as_ptr(), to.cast(), count);
+            if let Some(read) = read.as_mut() {
+                *read = count as i32;
+            }
+        }
+        self.at.set(self.at.get() + count);
+        kResultOk
+    }
+
+    unsafe fn write(&self, from: *mut c_void, count: i32, written: *mut i32) -> tresult {
+        // SAFETY: the plugin passes `count` bytes; `written` may be null.
+        unsafe {
+            let new = std::slice::from_raw_parts(from.cast::<u8>(), count.max(0) as usize);
+            self.bytes.borrow_mut().extend_from_slice(new);
+            if let Some(written) = written.as_mut() {
+                *written = count;
+            }
+        }
+        kResultOk
+    }
+
+    unsafe fn seek(&self, to: i64, mode: i32, result: *mut i64) -> tresult {
+        let from = match mode as u32 {
+            IStreamSeekMode_::kIBSeekCur => self.at.get(),
+            IStreamSeekMode_::kIBSeekEnd => self.bytes.borrow().len(),
+            _ => 0,
+        };
+        self.at.set((from as i64 + to).max(0) as usize);
+        // SAFETY: `result` is a place to write to, or null.
+        if let Some(result) = unsafe { result.as_mut() } {
+            *result = self.at.get() as i64;
+        }
+        kResultOk
+    }
+
+    unsafe fn tell(&self, at: *mut i64) -> tresult {
+        // SAFETY: the plugin passes a place to write to.
+        unsafe { at.write(self.at.get() as i64) };
+        kResultOk
+    }
+}
+
+/// An instance of the plugin as VST3.
+pub struct Vst3Host {
+    component: ComPtr<IComponent>,
+    processor: ComPtr<IAudioProcessor>,
+    controller: ComPtr<IEditController>,
+    sample_rate: f64,
+    mode: i32,
+    active: bool,
+    /// Samples since the first block: the clock that never jumps.
+    clock: i64,
+    output: ComWrapper<EventList>,
+    changes: ComWrapper<Changes>,
+    audio: [Vec<f32>; CHANNELS],
+}
+
+impl Vst3Host {
+    /// Loads the first class of `library` and makes an instance of it.
+    pub fn open(library: &Path) -> Result<Vst3Host, HostError> {
+        let failed = |why: &str| HostError::Load {
+            path: library.to_owned(),
+            format: "VST3",
+            why: why.to_owned(),
+        };
+        // SAFETY: the caller names a plugin; loading one runs its code, which is the purpose.
+        let module = unsafe { libloading::Library::new(library) }
+            .map_err(|error| failed(&error.to_string()))?;
+        // A plugin's worker threads may outlive its instances, so its code stays.
+        let module: &'static libloading::Library = Box::leak(Box::new(module));
+        // SAFETY: these are the types that VST3 gives the two functions.
+        let factory = unsafe {
+            if let Ok(enter) = module.get::<extern "system" fn(*mut c_void) -> bool>(b"ModuleEntry")
+            {
+                enter(ptr::null_mut());
+            }
+            let get = module
+                .get::<extern "system" fn() -> *mut IPluginFactory>(b"GetPluginFactory")
+                .map_err(|error| failed(&error.to_string()))?;
+            ComPtr::from_raw(get()).ok_or_else(|| failed("it has no factory"))?
+        };
+        // SAFETY: plain calls of the interfaces with places of the right type to write to; the
+        // instance that comes back is an owned IComponent, as asked for.
+        unsafe {
+            let mut class: PClassInfo = std::mem::zeroed();
+            if factory.getClassInfo(0, &mut class) != kResultOk {
+                return Err(failed("it names no class"));
+            }
+            let mut component: *mut IComponent = ptr::null_mut();
+            let id = IComponent::IID.as_ptr().cast();
+            factory.createInstance(class.cid.as_ptr(), id, (&raw mut component).cast());
+            let component =
+                ComPtr::from_raw(component).ok_or_else(|| failed("it makes no component"))?;
+            if component.initialize(ptr::null_mut()) != kResultOk {
+                return Err(failed("its component does not initialize"));
+            }
+            Ok(Vst3Host {
+                processor: component
+                    .cast()
+                    .ok_or_else(|| failed("it is no audio processor"))?,
+                controller: component
+                    .cast()
+                    .ok_or_else(|| failed("it has no controller"))?,
+                component,
+                sample_rate: 0.0,
+                mode: ProcessModes_::kRealtime as i32,
+                active: false,
+                clock: 0,
+                output: ComWrapper::new(EventList(RefCell::new(Vec::with_capacity(EVENTS)))),
+                changes: ComWrapper::new(Changes(RefCell::new(Vec::new()))),
+                audio: [Vec::new(), Vec::new()],
+            })
+        }
+    }
+
+    fn context(&self, transport: &Transport) -> ProcessContext {
+        let mut state = kTempoValid | kTimeSigValid | kProjectTimeMusicValid | kBarPositionValid;
+        if transport.playing {
+            state |= kPlaying;
+        }
+        if transport.loop_range.is_some() {
+            state |= kCycleActive | kCycleValid;
+        }
+        let (cycle_start, cycle_end) = transport.loop_range.unwrap_or_default();
+        // SAFETY: all of it is numbers.
+        let context: ProcessContext = unsafe { std::mem::zeroed() };
+        let seconds = transport.quarters * 60.0 / transport.tempo;
+        ProcessContext {
+            state,
+            sampleRate: self.sample_rate,
+            projectTimeSamples: (seconds * self.sample_rate).round() as i64,
+            continousTimeSamples: self.clock,
+            projectTimeMusic: transport.quarters,
+            barPositionMusic: transport.bar_start,
+            cycleStartMusic: cycle_start,
+            cycleEndMusic: cycle_end,
+            tempo: transport.tempo,
+            timeSigNumerator: i32::from(transport.metre.0),
+            timeSigDenominator: i32::from(transport.metre.1),
+            ..context
+        }
+    }
+}
+
+/// What an event says, or `None` where it is none that the tests look at.
+fn event(event: &Vst3Event) -> Option<Event> {
+    let sample = u32::try_from(event.sampleOffset).ok()?;
+    // SAFETY: the tag says which of the union's members was written; all are numbers.
+    let (channel, kind) = unsafe {
+        match u32::from(event.r#type) {
+            t if t == kNoteOnEvent => {
+                let note = event.__field0.noteOn;
+                let velocity = (note.velocity * 127.0).round() as u8;
+                (
+                    note.channel,
+                    EventKind::On {
+                        key: note.pitch.try_into().ok()?,
+                        velocity,
+                    },
+                )
+            }
+            t if t == kNoteOffEvent => {
+                let note = event.__field0.noteOff;
+                (
+                    note.channel,
+                    EventKind::Off {
+                        key: note.pitch.try_into().ok()?,
+                    },
+                )
+            }
+            t if t == kLegacyMIDICCOutEvent => {
+                let control = event.__field0.midiCCOut;
+                if control.controlNumber != PROGRAM_CHANGE {
+                    return None;
+                }
+                (
+                    i16::from(control.channel),
+                    EventKind::Program(control.value.try_into().ok()?),
+                )
+            }
+            _ => return None,
+        }
+    };
+    Some(Event {
+        sample,
+        channel: channel.try_into().ok()?,
+        kind,
+    })
+}
+
+fn accepted(result: tresult, what: &str) -> Result<(), HostError> {
+    if result == kResultOk {
+        Ok(())
+    } else {
+        Err(HostError::refused(what))
+    }
+}
+
+impl Host for Vst3Host {
+    fn activate(&mut self, sample_rate: f64, max_frames: u32) -> Result<(), HostError> {
+        self.deactivate();
+        self.sample_rate = sample_rate;
+        self.audio = [(); CHANNELS].map(|()| vec![0.0; max_frames as usize]);
+        let mut setup = ProcessSetup {
+            processMode: self.mode,
+            symbolicSampleSize: SymbolicSampleSizes_::kSample32 as i32,
+            maxSamplesPerBlock: max_frames as i32,
+            sampleRate: sample_rate,
+        };
+        // SAFETY: plain calls, in the order that VST3 prescribes.
+        unsafe {
+            accepted(self.processor.setupProcessing(&mut setup), "be set up")?;
+            accepted(self.component.setActive(1), "activate")?;
+            self.active = true;
+            accepted(self.processor.setProcessing(1), "start processing")
+        }
+    }
+
+    fn deactivate(&mut self) {
+        if std::mem::take(&mut self.active) {
+            // SAFETY: plain calls, in the order that VST3 prescribes.
+            unsafe {
+                self.processor.setProcessing(0);
+                self.component.setActive(0);
+            }
+        }
+    }
+
+    fn set_offline(&mut self, offline: bool) -> Result<(), HostError> {
+        self.mode = (if offline {
+            ProcessModes_::kOffline
+        } else {
+            ProcessModes_::kRealtime
+        }) as i32;
+        Ok(())
+    }
+
+    fn process_around(
+        &mut self,
+        block: &Block,
+        events: &mut Vec<Event>,
+        around: Around<'_>,
+    ) -> Result<(), HostError> {
+        *self.changes.0.borrow_mut() = block
+            .changes
+            .iter()
+            .filter_map(|&(id, value)| ComWrapper::new(Change { id: id.0, value }).to_com_ptr())
+            .collect();
+        self.output.0.borrow_mut().clear();
+        let mut context = self.context(&block.transport);
+        let mut channels = self.audio.each_mut().map(|channel| channel.as_mut_ptr());
+        let mut bus = AudioBusBuffers {
+            numChannels: CHANNELS as i32,
+            silenceFlags: 0,
+            __field0: AudioBusBuffers__type0 {
+                channelBuffers32: channels.as_mut_ptr(),
+            },
+        };
+        let changes = self.changes.to_com_ptr::<IParameterChanges>();
+        let output = self.output.to_com_ptr::<IEventList>();
+        let mut data = ProcessData {
+            processMode: self.mode,
+            symbolicSampleSize: SymbolicSampleSizes_::kSample32 as i32,
+            numSamples: block.frames as i32,
+            numInputs: 0,
+            numOutputs: 1,
+            inputs: ptr::null_mut(),
+            outputs: &mut bus,
+            inputParameterChanges: changes.as_ref().map_or(ptr::null_mut(), ComPtr::as_ptr),
+            outputParameterChanges: ptr::null_mut(),
+            inputEvents: ptr::null_mut(),
+            outputEvents: output.as_ref().map_or(ptr::null_mut(), ComPtr::as_ptr),
+            processContext: &mut context,
+        };
+        let mut done = kResultFalse;
+        around(&mut || {
+            // SAFETY: all that `data` points to lives until the end of this function.
+            done = unsafe { self.processor.process(&mut data) };
+        });
+        accepted(done, "process")?;
+        self.clock += i64::from(block.frames);
+        events.extend(self.output.0.borrow().iter().filter_map(event));
+        Ok(())
+    }
+
+    fn value(&mut self, parameter: ParameterId, text: &str) -> Result<f64, HostError> {
+        let mut wide: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        let mut value = 0.0;
+        // SAFETY: a text that ends with 0, and a place to write to.
+        let result = unsafe {
+            self.controller
+                .getParamValueByString(parameter.0, wide.as_mut_ptr().cast(), &mut value)
+        };
+        accepted(result, &format!("understand {text} as {parameter:?}"))?;
+        Ok(value)
+    }
+
+    fn text(&mut self, parameter: ParameterId) -> Result<String, HostError> {
+        let mut wide: String128 = [0; 128];
+        // SAFETY: a place of the right size to write to.
+        let result = unsafe {
+            let value = self.controller.getParamNormalized(parameter.0);
+            self.controller
+                .getParamStringByValue(parameter.0, value, &mut wide)
+        };
+        accepted(result, &format!("say what {parameter:?} is"))?;
+        let text: Vec<u16> = wide.iter().copied().take_while(|&unit| unit != 0).collect();
+        Ok(String::from_utf16_lossy(&text))
+    }
+
+    fn save(&mut self) -> Result<Vec<u8>, HostError> {
+        let stream = Stream::new(Vec::new());
+        let pointer = stream.to_com_ptr::<IBStream>();
+        // SAFETY: the stream lives through the call.
+        let result = unsafe {
+            self.component
+                .getState(pointer.as_ref().map_or(ptr::null_mut(), ComPtr::as_ptr))
+        };
+        accepted(result, "save")?;
+        Ok(stream.bytes.take())
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), HostError> {
+        let stream = Stream::new(state.to_vec());
+        let pointer = stream.to_com_ptr::<IBStream>();
+        // SAFETY: the stream lives through the call.
+        let result = unsafe {
+            self.component
+                .setState(pointer.as_ref().map_or(ptr::null_mut(), ComPtr::as_ptr))
+        };
+        accepted(result, "load")
+    }
+
+    fn pump(&mut self) {}
+}
+
+impl Drop for Vst3Host {
+    fn drop(&mut self) {
+        self.deactivate();
+        // SAFETY: the last call before the component is released.
+        unsafe { self.component.terminate() };
+    }
+}
