@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use crate::score::Score;
 use crate::write_file;
 
+mod program;
 mod read;
+mod repair;
 mod write;
 
 pub use read::{MAX_CHANGES, MAX_NOTES, MAX_TICKS, MAX_TRACKS, read};

@@ -6,24 +6,24 @@
 //!    first; what is still open ends with the track. A note has at least one tick.
 //! 3. The notes of one track are divided by channel and program into the score's tracks: a program
 //!    change sends the notes after it to another one. Channel 10 is the drum kit.
-//! 4. A channel that has no program change in its own track takes the program that other tracks
-//!    have put in force on it (or program 0): many files set all programs in one track.
+//! 4. A channel that has no program change in its own track takes the programs that another track
+//!    sets on it: see `program`.
 //!
 //! The patterns of a format 2 file are played one after another, each in common time and at 120
 //! quarters a minute until it says otherwise. Where the division is SMPTE, ticks are seconds: they
 //! are put on a grid at 120 quarters a minute, and tempo changes, which do not move anything in
 //! such a file, are left out.
 //!
-//! What is damaged is read up to there. Only a file that gives no note at all for that reason is an
-//! error. Memory is bounded by the limits below.
+//! What is damaged is read as far as it makes sense (see `repair`), and the next track is looked
+//! for where a length is wrong. Only a file that gives no note at all for that reason is an error.
+//! Memory is bounded by the limits below.
 
 use midly::{EventIter, Format, Fps, Header, MetaMessage, MidiMessage, Timing, TrackEventKind};
 
-use crate::instrument::Instrument;
-use crate::score::{Key, Metre, Note, Score, TICKS_PER_QUARTER, Tempo, Ticks, Track};
-
-use super::ReadError;
+use super::program::{self, Set, Unset};
 use super::write::DRUM_CHANNEL;
+use super::{ReadError, repair};
+use crate::score::{Key, Metre, Note, Score, TICKS_PER_QUARTER, Tempo, Ticks, Track};
 
 /// The longest piece: 2^31 ticks, 310 hours at 120 quarters a minute.
 pub const MAX_TICKS: u64 = 1 << 31;
@@ -39,10 +39,7 @@ pub(super) const MAX_NAME_BYTES: usize = 256;
 /// The score of a MIDI file's bytes; a RIFF wrapper (RMID) or anything else before the header is
 /// skipped.
 pub fn read(bytes: &[u8]) -> Result<Score, ReadError> {
-    let start = bytes
-        .windows(4)
-        .position(|id| id == b"MThd")
-        .ok_or(ReadError::NotMidi)?;
+    let start = find(b"MThd", bytes).ok_or(ReadError::NotMidi)?;
     let bytes = &bytes[start..];
     // -128 frames a second: midly 0.5.3 overflows when it negates that.
     if bytes.get(12) == Some(&0x80) {
@@ -50,18 +47,34 @@ pub fn read(bytes: &[u8]) -> Result<Score, ReadError> {
             "its SMPTE frame rate is none of 24, 25, 29 and 30",
         ));
     }
-    let (header, tracks) =
+    let (header, chunks) =
         midly::parse(bytes).map_err(|error| ReadError::Header(error.kind().message()))?;
     let mut reader = Reader::new(header)?;
-    let mut read = 0;
-    for events in tracks.flatten() {
-        read += 1;
-        reader.track(read, events)?;
+    let mut rest = chunks.unread();
+    let mut track = 0;
+    while let Some(at) = find(b"MTrk", rest) {
+        let Some((length, data)) = rest[at + 4..].split_first_chunk() else {
+            break;
+        };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let (events, after) = data.split_at(length.min(data.len()));
+        track += 1;
+        let read = reader.track(track, events)?;
+        // Where the length does not lead to the next track, what was read does.
+        rest = if after.is_empty() || after.starts_with(b"MTrk") {
+            after
+        } else {
+            &data[read..]
+        };
     }
-    if read == 0 {
-        return Err(ReadError::NoTracks);
+    match track {
+        0 => Err(ReadError::NoTracks),
+        last => reader.finish(last),
     }
-    reader.finish(read)
+}
+
+fn find(id: &[u8; 4], bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|window| window == id)
 }
 
 /// From the file's ticks to the score's: `ticks * numerator / denominator`, to the nearest.
@@ -128,26 +141,11 @@ struct Part {
     notes: usize,
 }
 
-/// A program set on a channel of a port, anywhere in the file.
-struct Program {
-    port: u8,
-    channel: u8,
-    at: Ticks,
-    program: u8,
-}
-
-/// A track of the score whose program is up to the file's other tracks.
-struct Unset {
-    track: usize,
-    port: u8,
-    channel: u8,
-}
-
 struct Reader {
     header: Header,
     grid: Grid,
     score: Score,
-    programs: Vec<Program>,
+    sets: Vec<Set>,
     unset: Vec<Unset>,
     damage: Option<ReadError>,
     notes: usize,
@@ -164,7 +162,7 @@ impl Reader {
             header,
             grid: Grid::new(header.timing)?,
             score: Score::default(),
-            programs: Vec::new(),
+            sets: Vec::new(),
             unset: Vec::new(),
             damage: None,
             notes: 0,
@@ -177,43 +175,55 @@ impl Reader {
         })
     }
 
-    /// Reads the file's track number `track`.
-    fn track(&mut self, track: usize, mut events: EventIter<'_>) -> Result<(), ReadError> {
+    /// Reads the file's track number `track`; how many of its bytes were read.
+    fn track(&mut self, track: usize, bytes: &[u8]) -> Result<usize, ReadError> {
         let sequential = self.header.format == Format::Sequential;
-        let origin = if sequential {
-            u64::from(self.score.end.0)
-        } else {
-            0
-        };
+        let origin = if sequential { self.score.end } else { Ticks(0) };
         if sequential && track > 1 {
-            let at = self.score.end;
-            self.score.tempos.push(Tempo {
-                at,
-                micros_per_quarter: Tempo::DEFAULT_MICROS,
-            });
-            self.score.metres.push(Metre {
-                at,
+            let micros_per_quarter = Tempo::DEFAULT_MICROS;
+            let tempo = Tempo {
+                at: origin,
+                micros_per_quarter,
+            };
+            push(&mut self.score.tempos, tempo, track, "tempo changes")?;
+            let metre = Metre {
+                at: origin,
                 ..Metre::COMMON
-            });
+            };
+            push(&mut self.score.metres, metre, track, "metre changes")?;
         }
         let metrical = matches!(self.header.timing, Timing::Metrical(_));
-        let bytes = events.unread().len();
-        let (mut ticks, mut now) = (0, Ticks(origin as u32));
-        let (mut name, mut port) = (String::new(), 0);
+        let (mut ticks, mut now) = (0, origin);
+        let mut name = String::new();
         let mut programs: [Option<u8>; 16] = [None; 16];
         let mut part_of: [Option<u16>; 16] = [None; 16];
+        let mut events = EventIter::new(bytes);
+        let mut status = None;
         loop {
-            let byte = bytes - events.unread().len();
-            let Some(Ok(event)) = events.next() else {
-                if byte < bytes {
-                    self.damage
-                        .get_or_insert(ReadError::Damaged { track, byte });
-                }
-                break;
+            // Meta events end a running status by the book, but not in every file.
+            status = events.running_status().or(status);
+            *events.running_status_mut() = status;
+            let unread = events.unread();
+            let event = match events.next() {
+                Some(Ok(event)) => event,
+                _ if unread.is_empty() => break,
+                _ => match repair::skip(unread, status) {
+                    Some((event, rest)) => {
+                        events = EventIter::new(rest);
+                        event
+                    }
+                    None => {
+                        events = EventIter::new(unread);
+                        let byte = bytes.len() - unread.len();
+                        self.damage
+                            .get_or_insert(ReadError::Damaged { track, byte });
+                        break;
+                    }
+                },
             };
             if event.delta != 0 {
                 ticks += u64::from(event.delta.as_int());
-                let at = origin + self.grid.ticks(ticks);
+                let at = u64::from(origin.0) + self.grid.ticks(ticks);
                 if at > MAX_TICKS {
                     return Err(ReadError::TooLong { track });
                 }
@@ -222,21 +232,17 @@ impl Reader {
             match event.kind {
                 TrackEventKind::Midi { channel, message } => {
                     let channel = channel.as_int();
+                    let of_channel = usize::from(channel);
                     match message {
                         MidiMessage::NoteOn { key, vel } if vel != 0 => {
                             if self.notes + self.heard.len() == MAX_NOTES {
-                                let limit = MAX_NOTES;
-                                return Err(ReadError::TooMany {
-                                    track,
-                                    what: "notes",
-                                    limit,
-                                });
+                                return Err(too_many("notes", MAX_NOTES, track));
                             }
-                            let part = match part_of[usize::from(channel)] {
+                            let part = match part_of[of_channel] {
                                 Some(part) => part,
                                 None => {
-                                    let part = self.part(channel, programs[usize::from(channel)]);
-                                    *part_of[usize::from(channel)].insert(part)
+                                    let part = self.part(channel, programs[of_channel]);
+                                    *part_of[of_channel].insert(part)
                                 }
                             };
                             self.open(now, channel, key.as_int(), vel.as_int(), part);
@@ -246,15 +252,15 @@ impl Reader {
                         }
                         MidiMessage::ProgramChange { program } if channel != DRUM_CHANNEL => {
                             let program = program.as_int();
-                            programs[usize::from(channel)] = Some(program);
-                            part_of[usize::from(channel)] = None;
-                            let change = Program {
-                                port,
+                            programs[of_channel] = Some(program);
+                            part_of[of_channel] = None;
+                            let set = Set {
                                 channel,
+                                track,
                                 at: now,
                                 program,
                             };
-                            push(&mut self.programs, change, track, "program changes")?;
+                            push(&mut self.sets, set, track, "program changes")?;
                         }
                         _ => {}
                     }
@@ -284,14 +290,14 @@ impl Reader {
                         push(&mut self.score.keys, key, track, "key changes")?;
                     }
                     MetaMessage::TrackName(bytes) if name.is_empty() => name = text(bytes),
-                    MetaMessage::MidiPort(number) => port = number.as_int(),
                     MetaMessage::EndOfTrack => break,
                     _ => {}
                 },
                 TrackEventKind::SysEx(_) | TrackEventKind::Escape(_) => {}
             }
         }
-        self.end_track(track, now, &name, port)
+        self.end_track(track, now, &name)?;
+        Ok(bytes.len() - events.unread().len())
     }
 
     /// The part of a channel and program in the track that is being read.
@@ -335,13 +341,7 @@ impl Reader {
     }
 
     /// Ends what still sounds and moves the notes into the score.
-    fn end_track(
-        &mut self,
-        track: usize,
-        now: Ticks,
-        name: &str,
-        port: u8,
-    ) -> Result<(), ReadError> {
+    fn end_track(&mut self, track: usize, now: Ticks, name: &str) -> Result<(), ReadError> {
         let channels = self
             .parts
             .iter()
@@ -356,22 +356,18 @@ impl Reader {
         let tracks = &mut self.score.tracks;
         let first = tracks.len();
         if first + self.parts.len() > MAX_TRACKS {
-            return Err(ReadError::TooMany {
-                track,
-                what: "tracks",
-                limit: MAX_TRACKS,
-            });
+            return Err(too_many("tracks", MAX_TRACKS, track));
         }
         for part in self.parts.drain(..) {
             if part.program.is_none() && part.channel != DRUM_CHANNEL {
                 self.unset.push(Unset {
-                    track: tracks.len(),
-                    port,
+                    index: tracks.len(),
                     channel: part.channel,
+                    track,
                 });
             }
             tracks.push(Track {
-                instrument: instrument(part.channel, part.program),
+                instrument: program::instrument(part.channel, part.program),
                 name: name.to_owned(),
                 notes: Vec::with_capacity(part.notes),
             });
@@ -405,7 +401,8 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(mut self, tracks: usize) -> Result<Score, ReadError> {
+    /// The score, after the file's track number `last`.
+    fn finish(mut self, last: usize) -> Result<Score, ReadError> {
         if self.notes == 0
             && let Some(damage) = self.damage
         {
@@ -414,37 +411,25 @@ impl Reader {
         settle(&mut self.score.tempos, |tempo| tempo.at);
         settle(&mut self.score.metres, |metre| metre.at);
         settle(&mut self.score.keys, |key| key.at);
-        if !self.programs.is_empty() && !self.unset.is_empty() {
-            self.programs
-                .sort_by_key(|change| (change.port, change.channel, change.at));
-            self.score.tracks = inherit(self.score.tracks, &self.unset, &self.programs);
+        if !self.sets.is_empty() && !self.unset.is_empty() {
+            self.score.tracks = program::inherit(self.score.tracks, &self.unset, self.sets);
             if self.score.tracks.len() > MAX_TRACKS {
-                let limit = MAX_TRACKS;
-                return Err(ReadError::TooMany {
-                    track: tracks,
-                    what: "tracks",
-                    limit,
-                });
+                return Err(too_many("tracks", MAX_TRACKS, last));
             }
         }
         Ok(self.score)
     }
 }
 
-fn push<T>(
-    changes: &mut Vec<T>,
-    change: T,
-    track: usize,
-    what: &'static str,
-) -> Result<(), ReadError> {
-    if changes.len() == MAX_CHANGES {
-        return Err(ReadError::TooMany {
-            track,
-            what,
-            limit: MAX_CHANGES,
-        });
+fn too_many(what: &'static str, limit: usize, track: usize) -> ReadError {
+    ReadError::TooMany { track, what, limit }
+}
+
+fn push<T>(all: &mut Vec<T>, one: T, track: usize, what: &'static str) -> Result<(), ReadError> {
+    if all.len() == MAX_CHANGES {
+        return Err(too_many(what, MAX_CHANGES, track));
     }
-    changes.push(change);
+    all.push(one);
     Ok(())
 }
 
@@ -458,55 +443,6 @@ fn settle<T: Copy>(changes: &mut Vec<T>, at: impl Fn(&T) -> Ticks) {
         }
         same
     });
-}
-
-/// Gives the tracks in `unset` the programs that `changes` (by port, channel and time) have put in
-/// force, dividing a track where its program changes.
-fn inherit(tracks: Vec<Track>, unset: &[Unset], changes: &[Program]) -> Vec<Track> {
-    let mut unset = unset.iter().peekable();
-    let mut result: Vec<Track> = Vec::with_capacity(tracks.len());
-    for (index, track) in tracks.into_iter().enumerate() {
-        let Some(&Unset { port, channel, .. }) = unset.next_if(|unset| unset.track == index) else {
-            result.push(track);
-            continue;
-        };
-        let key = |change: &Program| (change.port, change.channel);
-        let from = changes.partition_point(|change| key(change) < (port, channel));
-        let to = changes.partition_point(|change| key(change) <= (port, channel));
-        let changes = &changes[from..to];
-        let first = result.len();
-        for notes in track
-            .notes
-            .chunk_by(|a, b| in_force(changes, a.start) == in_force(changes, b.start))
-        {
-            let program = notes.first().and_then(|note| in_force(changes, note.start));
-            let instrument = instrument(channel, program);
-            match result[first..]
-                .iter_mut()
-                .find(|part| part.instrument == instrument)
-            {
-                Some(part) => part.notes.extend_from_slice(notes),
-                None => result.push(Track {
-                    instrument,
-                    name: track.name.clone(),
-                    notes: notes.to_vec(),
-                }),
-            }
-        }
-    }
-    result
-}
-
-fn in_force(changes: &[Program], at: Ticks) -> Option<u8> {
-    let after = changes.partition_point(|change| change.at <= at);
-    after.checked_sub(1).map(|last| changes[last].program)
-}
-
-fn instrument(channel: u8, program: Option<u8>) -> Instrument {
-    match channel {
-        DRUM_CHANNEL => Instrument::DRUMS,
-        _ => Instrument::new(program.unwrap_or(0)).unwrap_or_default(),
-    }
 }
 
 /// A name: UTF-8 where it is that, otherwise Latin-1.
