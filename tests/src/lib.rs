@@ -2,3 +2,5 @@
 //! an [`oracle`] that says, without the plugin's own code, what it should have played.
 
 pub mod host;
+pub mod oracle;
+pub mod song;
