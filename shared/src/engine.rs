@@ -3,10 +3,21 @@
 //! Two stand behind one small trait: ONNX Runtime ([`ort`]), loaded at run time, and [`rten`], pure
 //! Rust, compiled in. An [`Engine`] is a loaded model, shared by all; a [`Stream`] is one cache.
 
+mod library;
+mod ort;
+mod rows;
+mod rten;
+
+use std::sync::Arc;
+
 use ndarray::ArrayView3;
 
+use crate::bundle::Bundle;
 use crate::encoding::Token;
 use crate::manifest::Manifest;
+
+pub use library::find as find_onnxruntime;
+pub use ort::initialize as use_onnxruntime;
 
 /// A loaded model.
 pub trait Engine: Send + Sync {
@@ -14,6 +25,10 @@ pub trait Engine: Send + Sync {
     fn manifest(&self) -> &Manifest;
     /// Which engine this is, with its version: `ONNX Runtime 1.31.1`, `rten 0.27.0`.
     fn name(&self) -> String;
+    /// Why this is not ONNX Runtime, where [`Choice::Auto`] asked for it.
+    fn fallback(&self) -> Option<&str> {
+        None
+    }
     /// A new cache for `batch` sequences, empty, for at most `capacity` tokens in each.
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError>;
 }
@@ -22,8 +37,9 @@ pub trait Engine: Send + Sync {
 pub trait Stream: Send {
     /// Appends `tokens[row]` to each row (rows may differ in length; at least one token in one row)
     /// and returns the logits `[batch, time, vocabulary]`, valid at `[row, i]` for `i < tokens[row].len()`.
+    /// After an error the rows are as they were, unless [`EngineError::Lost`] says that they are empty.
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError>;
-    /// Forgets all tokens; keeps the memory.
+    /// Forgets all tokens.
     fn clear(&mut self);
     /// Tokens in the cache of `row`.
     fn len(&self, row: usize) -> usize;
@@ -31,9 +47,60 @@ pub trait Stream: Send {
     fn is_empty(&self) -> bool;
 }
 
+/// Which engine to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// ONNX Runtime where its library is found, otherwise rten; [`Engine::fallback`] says why.
+    #[default]
+    Auto,
+    /// ONNX Runtime or an error.
+    Ort,
+    /// rten.
+    Rten,
+}
+
+/// Loads `bundle` into an engine that computes on `threads` threads.
+///
+/// # Errors
+/// The engine's library is missing (never with [`Choice::Auto`]) or the engine refuses the model.
+pub fn load(
+    bundle: &Bundle,
+    threads: usize,
+    choice: Choice,
+) -> Result<Arc<dyn Engine>, EngineError> {
+    let threads = threads.max(1);
+    let rten =
+        |fallback| Ok(Arc::new(rten::Rten::load(bundle, threads, fallback)?) as Arc<dyn Engine>);
+    if choice == Choice::Rten {
+        return rten(None);
+    }
+    match ort::Ort::load(bundle, threads) {
+        Ok(engine) => Ok(Arc::new(engine)),
+        Err(error) if choice == Choice::Auto => rten(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
 /// Why an engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
+    /// ONNX Runtime's library is not where it is looked for.
+    #[error(
+        "ONNX Runtime 1.31.1 was not found (looked for {looked}): put its library there, or set {} to its path",
+        library::VARIABLE
+    )]
+    Missing {
+        /// The files that were tried.
+        looked: String,
+    },
+    /// ONNX Runtime's library is there and does not start.
+    #[error("ONNX Runtime could not be started from {path}: {why}")]
+    Library {
+        /// The library.
+        path: String,
+        /// What it said.
+        why: String,
+    },
     /// The runtime refused.
     #[error("{engine} could not {doing}: {why}")]
     Runtime {
@@ -41,6 +108,14 @@ pub enum EngineError {
         engine: &'static str,
         /// What was being done.
         doing: String,
+        /// What it said.
+        why: String,
+    },
+    /// A step failed in an engine that owns the cache while it runs; all rows are empty now.
+    #[error("{engine} failed and the cache is lost: {why}. Run the prompt again")]
+    Lost {
+        /// The engine.
+        engine: &'static str,
         /// What it said.
         why: String,
     },
@@ -53,5 +128,36 @@ pub enum EngineError {
         len: usize,
         /// Tokens to append.
         tokens: usize,
+    },
+    /// A stream of no rows, no capacity, or more positions than the model knows.
+    #[error(
+        "no stream of {batch} rows and {capacity} tokens: this model takes from 1 to {most} tokens"
+    )]
+    Size {
+        /// Rows.
+        batch: usize,
+        /// Tokens.
+        capacity: usize,
+        /// The model's positions.
+        most: usize,
+    },
+    /// Another number of rows than the stream was opened for.
+    #[error("a stream of {batch} rows was given {rows}")]
+    Batch {
+        /// Rows of the stream.
+        batch: usize,
+        /// Rows given.
+        rows: usize,
+    },
+    /// Nothing to run.
+    #[error("a run needs at least one token")]
+    NoToken,
+    /// A token that the model does not know.
+    #[error("token {token} is outside the model's vocabulary of {vocabulary}")]
+    Token {
+        /// The token.
+        token: Token,
+        /// Tokens of the model.
+        vocabulary: usize,
     },
 }

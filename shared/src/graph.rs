@@ -19,7 +19,7 @@ use crate::onnx::{self, Graph, Model, OperatorSet};
 use weights::Stored;
 
 /// The position in `kpos` of a slot that holds no key: greater than any token's.
-pub const EMPTY: i64 = 1 << 20;
+pub const EMPTY: usize = 1 << 20;
 
 /// Where a graph's weights come from: the values of the weight named in
 /// [`Transformer::weights`], row by row.
@@ -37,21 +37,40 @@ pub fn transformer(
     precision: Precision,
     positions: usize,
 ) -> Result<Model, GraphError> {
-    let lengths = t.weights().into_iter().map(|(name, shape)| (name, shape.iter().product()));
+    check(t, precision, positions)?;
+    let lengths = t
+        .weights()
+        .into_iter()
+        .map(|(name, shape)| (name, shape.iter().product()));
     for (name, expected) in lengths {
         let values = weights(&name).ok_or_else(|| GraphError::Missing { name: name.clone() })?;
         if values.len() != expected {
             let found = values.len();
-            return Err(GraphError::Length { name, expected, found });
+            return Err(GraphError::Length {
+                name,
+                expected,
+                found,
+            });
         }
         if !values.iter().all(|value| value.is_finite()) {
             return Err(GraphError::NotFinite { name });
         }
     }
-    check(t, precision, positions)?;
-    let Skeleton { mut graph, weights: free } = skeleton(t, precision, positions);
-    for Weight { initializer, stored } in free {
-        let values = stored.names.iter().filter_map(|name| weights(name)).flatten().copied();
+    let Skeleton {
+        mut graph,
+        weights: free,
+    } = skeleton(t, precision, positions);
+    for Weight {
+        initializer,
+        stored,
+    } in free
+    {
+        let values = stored
+            .names
+            .iter()
+            .filter_map(|name| weights(name))
+            .flatten()
+            .copied();
         let tensor = &mut graph.initializers[initializer];
         tensor.raw = stored.form.bytes(values.collect(), &tensor.dims);
     }
@@ -71,7 +90,9 @@ pub fn state(t: &Transformer) -> Vec<StateTensor> {
         output: present(what, l),
         shape: shape.clone(),
     };
-    (0..t.layers).flat_map(|l| [tensor(l, "key"), tensor(l, "value")]).collect()
+    (0..t.layers)
+        .flat_map(|l| [tensor(l, "key"), tensor(l, "value")])
+        .collect()
 }
 
 fn past(what: &str, layer: usize) -> String {
@@ -108,7 +129,10 @@ pub(crate) fn model(graph: Graph) -> Model {
         ir_version: onnx::IR_VERSION,
         producer: "famam".to_owned(),
         graph: Some(graph),
-        opsets: vec![OperatorSet { domain: String::new(), version: onnx::OPSET }],
+        opsets: vec![OperatorSet {
+            domain: String::new(),
+            version: onnx::OPSET,
+        }],
         metadata: Vec::new(),
     }
 }
@@ -131,10 +155,17 @@ pub(crate) fn check(
     if let Positions::Relative { max_distance } = t.positions {
         limits.push(("max_distance", max_distance, 1 << 16));
     }
-    if let Some(&(name, size, most)) = limits.iter().find(|(_, size, most)| !(1..=*most).contains(size)) {
+    if let Some(&(name, size, most)) = limits
+        .iter()
+        .find(|(_, size, most)| !(1..=*most).contains(size))
+    {
         return Err(GraphError::Size { name, size, most });
     }
-    let refuse = |why: &str| Err(GraphError::Architecture { why: why.to_owned() });
+    let refuse = |why: &str| {
+        Err(GraphError::Architecture {
+            why: why.to_owned(),
+        })
+    };
     if t.d_model % t.heads != 0 || t.head_dim() % 2 != 0 {
         return refuse("d_model must be a multiple of heads, and the width of a head even");
     }
@@ -193,7 +224,9 @@ pub enum GraphError {
         name: String,
     },
     /// A weight has another length than the architecture says.
-    #[error("the weight {name} has {found} values instead of {expected}; is the checkpoint of this architecture?")]
+    #[error(
+        "the weight {name} has {found} values instead of {expected}; is the checkpoint of this architecture?"
+    )]
     Length {
         /// Its name.
         name: String,
@@ -203,7 +236,9 @@ pub enum GraphError {
         found: usize,
     },
     /// A weight has a value that is infinite or not a number.
-    #[error("the weight {name} has values that are not finite; the training has diverged, use an earlier checkpoint")]
+    #[error(
+        "the weight {name} has values that are not finite; the training has diverged, use an earlier checkpoint"
+    )]
     NotFinite {
         /// Its name.
         name: String,

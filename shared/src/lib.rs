@@ -4,12 +4,15 @@
 //! No GUI, no plugin API, no libtorch, no HDF5.
 
 pub mod architecture;
+pub mod bundle;
 pub mod encoding;
 pub mod engine;
 pub mod generation;
+pub mod graph;
 pub mod instrument;
 pub mod manifest;
 pub mod midi;
+pub mod onnx;
 pub mod quantize;
 pub mod sampling;
 pub mod score;

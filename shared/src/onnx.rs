@@ -96,10 +96,10 @@ pub struct Attribute {
     pub name: String,
     /// The value where `kind` is [`Attribute::FLOAT`].
     #[prost(float, optional, tag = "2")]
-    pub float: Option<f32>,
+    pub f: Option<f32>,
     /// The value where `kind` is [`Attribute::INT`].
     #[prost(int64, optional, tag = "3")]
-    pub int: Option<i64>,
+    pub i: Option<i64>,
     /// The values where `kind` is [`Attribute::INTS`].
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
@@ -118,18 +118,33 @@ impl Attribute {
 
     /// A float.
     pub fn float(name: &str, value: f32) -> Self {
-        Self { name: name.to_owned(), float: Some(value), kind: Self::FLOAT, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            f: Some(value),
+            kind: Self::FLOAT,
+            ..Self::default()
+        }
     }
 
     /// An integer.
     pub fn int(name: &str, value: i64) -> Self {
-        Self { name: name.to_owned(), int: Some(value), kind: Self::INT, ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            i: Some(value),
+            kind: Self::INT,
+            ..Self::default()
+        }
     }
 
     /// Integers.
     pub fn ints(name: &str, values: &[i64]) -> Self {
         let (name, ints) = (name.to_owned(), values.to_vec());
-        Self { name, ints, kind: Self::INTS, ..Self::default() }
+        Self {
+            name,
+            ints,
+            kind: Self::INTS,
+            ..Self::default()
+        }
     }
 }
 

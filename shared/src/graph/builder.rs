@@ -29,12 +29,22 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new(name: &str) -> Self {
-        let graph = Graph { name: name.to_owned(), ..Graph::default() };
-        Self { graph, weights: Vec::new(), constants: HashMap::new() }
+        let graph = Graph {
+            name: name.to_owned(),
+            ..Graph::default()
+        };
+        Self {
+            graph,
+            weights: Vec::new(),
+            constants: HashMap::new(),
+        }
     }
 
     pub(super) fn finish(self) -> Skeleton {
-        Skeleton { graph: self.graph, weights: self.weights }
+        Skeleton {
+            graph: self.graph,
+            weights: self.weights,
+        }
     }
 
     /// A new input.
@@ -51,13 +61,20 @@ impl Builder {
     /// A weight of the model, stored as `stored` says; its values come with the file.
     pub(super) fn weight(&mut self, name: &str, shape: &[usize], stored: Stored) -> Value {
         let element = stored.form.element();
-        self.weights.push(Weight { initializer: self.graph.initializers.len(), stored });
+        self.weights.push(Weight {
+            initializer: self.graph.initializers.len(),
+            stored,
+        });
         self.initializer(name.to_owned(), element, &dims(shape), Vec::new())
     }
 
     /// A constant of floats; the same one is stored once.
     pub(super) fn floats(&mut self, shape: &[usize], values: &[f32]) -> Value {
-        self.constant(Element::F32, dims(shape), values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        self.constant(
+            Element::F32,
+            dims(shape),
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        )
     }
 
     /// A single float, of rank 0.
@@ -67,7 +84,11 @@ impl Builder {
 
     /// A constant of integers.
     pub(super) fn ints(&mut self, shape: &[usize], values: &[i64]) -> Value {
-        self.constant(Element::I64, dims(shape), values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        self.constant(
+            Element::I64,
+            dims(shape),
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        )
     }
 
     /// A list of integers, of rank 1: a shape or axes.
@@ -92,8 +113,12 @@ impl Builder {
     }
 
     fn initializer(&mut self, name: String, element: Element, dims: &[i64], raw: Vec<u8>) -> Value {
-        let tensor =
-            Tensor { dims: dims.to_vec(), element: element as i32, name: name.clone(), raw };
+        let tensor = Tensor {
+            dims: dims.to_vec(),
+            element: element as i32,
+            name: name.clone(),
+            raw,
+        };
         self.graph.initializers.push(tensor);
         name
     }
@@ -104,7 +129,12 @@ impl Builder {
     }
 
     /// An operator with attributes and one output.
-    pub(super) fn op_with(&mut self, op: &str, inputs: &[&Value], attributes: Vec<Attribute>) -> Value {
+    pub(super) fn op_with(
+        &mut self,
+        op: &str,
+        inputs: &[&Value],
+        attributes: Vec<Attribute>,
+    ) -> Value {
         let name = format!("{op}_{}", self.graph.nodes.len());
         self.named(op, inputs, attributes, &[&name]);
         name
@@ -157,9 +187,16 @@ impl Builder {
     pub(super) fn split(&mut self, x: &Value, axis: i64, sizes: &[usize]) -> Vec<Value> {
         let lengths = self.list(&dims(sizes));
         let count = self.graph.nodes.len();
-        let names: Vec<Value> = (0..sizes.len()).map(|i| format!("Split_{count}_{i}")).collect();
+        let names: Vec<Value> = (0..sizes.len())
+            .map(|i| format!("Split_{count}_{i}"))
+            .collect();
         let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.named("Split", &[x, &lengths], vec![Attribute::int("axis", axis)], &outputs);
+        self.named(
+            "Split",
+            &[x, &lengths],
+            vec![Attribute::int("axis", axis)],
+            &outputs,
+        );
         names
     }
 
@@ -175,10 +212,24 @@ fn dims(shape: &[usize]) -> Vec<i64> {
 
 fn value_info(name: &str, element: Element, shape: &[Dim]) -> ValueInfo {
     let size = |dim: &Dim| match *dim {
-        Dim::Fixed(value) => Size { value: Some(value as i64), name: None },
-        Dim::Free(name) => Size { value: None, name: Some(name.to_owned()) },
+        Dim::Fixed(value) => Size {
+            value: Some(value as i64),
+            name: None,
+        },
+        Dim::Free(name) => Size {
+            value: None,
+            name: Some(name.to_owned()),
+        },
     };
-    let shape = Some(Shape { sizes: shape.iter().map(size).collect() });
-    let tensor = Some(TensorType { element: element as i32, shape });
-    ValueInfo { name: name.to_owned(), of: Some(Type { tensor }) }
+    let shape = Some(Shape {
+        sizes: shape.iter().map(size).collect(),
+    });
+    let tensor = Some(TensorType {
+        element: element as i32,
+        shape,
+    });
+    ValueInfo {
+        name: name.to_owned(),
+        of: Some(Type { tensor }),
+    }
 }

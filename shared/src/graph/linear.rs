@@ -38,7 +38,10 @@ impl Builder {
         let (tiny, step) = (self.float(1e-8), self.float(1.0 / 127.0));
         let (low, high, zero) = (self.float(-127.0), self.float(127.0), self.float(128.0));
         let magnitude = self.op("Abs", &[x]);
-        let axes = vec![Attribute::ints("axes", &[-1]), Attribute::int("keepdims", 1)];
+        let axes = vec![
+            Attribute::ints("axes", &[-1]),
+            Attribute::int("keepdims", 1),
+        ];
         let peak = self.op_with("ReduceMax", &[&magnitude], axes);
         let peak = self.op("Max", &[&peak, &tiny]);
         let scale = self.op("Mul", &[&peak, &step]);
@@ -47,7 +50,10 @@ impl Builder {
         let steps = self.op("Round", &[&steps]);
         let steps = self.op("Clip", &[&steps, &low, &high]);
         let steps = self.op("Add", &[&steps, &zero]);
-        Activation::Int8 { quantized: self.cast(&steps, Element::U8), scale }
+        Activation::Int8 {
+            quantized: self.cast(&steps, Element::U8),
+            scale,
+        }
     }
 
     /// The weights `names`, stacked, as a matrix of `outputs` rows and `inputs` columns, stored
@@ -59,7 +65,10 @@ impl Builder {
         [outputs, inputs]: [usize; 2],
         precision: Precision,
     ) -> Matrix {
-        let stored = |form| Stored { names: names.to_vec(), form };
+        let stored = |form| Stored {
+            names: names.to_vec(),
+            form,
+        };
         let shape = [inputs, outputs];
         match precision {
             Precision::Fp32 => Matrix::Fp32(self.weight(name, &shape, stored(Form::Transposed))),
@@ -73,7 +82,13 @@ impl Builder {
     /// `x · matrixᵀ`.
     pub(super) fn linear(&mut self, x: &Activation, matrix: &Matrix) -> Value {
         match (x, matrix) {
-            (Activation::Int8 { quantized, scale: s }, Matrix::Int8 { weight, scale }) => {
+            (
+                Activation::Int8 {
+                    quantized,
+                    scale: s,
+                },
+                Matrix::Int8 { weight, scale },
+            ) => {
                 let zero = self.byte(128);
                 let sums = self.op("MatMulInteger", &[quantized, weight, &zero]);
                 let sums = self.cast(&sums, Element::F32);
@@ -108,7 +123,10 @@ impl Builder {
         ids: &Value,
         precision: Precision,
     ) -> Value {
-        let stored = |form| Stored { names: vec![name.to_owned()], form };
+        let stored = |form| Stored {
+            names: vec![name.to_owned()],
+            form,
+        };
         match precision {
             Precision::Fp32 => {
                 let weight = self.weight(name, &shape, stored(Form::Plain));

@@ -49,7 +49,11 @@ pub(super) fn skeleton(t: &Transformer, precision: Precision, positions: usize) 
         b.input(&past("key", l), Element::F32, &cache);
         b.input(&past("value", l), Element::F32, &cache);
     }
-    let logits = [Dim::Free("batch"), Dim::Free("time"), Dim::Fixed(t.vocabulary)];
+    let logits = [
+        Dim::Free("batch"),
+        Dim::Free("time"),
+        Dim::Fixed(t.vocabulary),
+    ];
     b.output("logits", Element::F32, &logits);
     for l in 0..t.layers {
         b.output(&present("key", l), Element::F32, &cache);
@@ -63,7 +67,10 @@ pub(super) fn skeleton(t: &Transformer, precision: Precision, positions: usize) 
         (b.columns(&head, &ids), head)
     } else {
         let x = b.rows(&embedding, size, &ids, precision);
-        (x, b.matrix("head", &["head.weight".to_owned()], size, precision))
+        (
+            x,
+            b.matrix("head", &["head.weight".to_owned()], size, precision),
+        )
     };
     if t.embedding_scale != 1.0 {
         let scale = b.float(t.embedding_scale);
@@ -87,7 +94,14 @@ struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    fn shared(&mut self, ids: &Value, pos: &Value, slot: &Value, kpos: &Value, positions: usize) -> Shared {
+    fn shared(
+        &mut self,
+        ids: &Value,
+        pos: &Value,
+        slot: &Value,
+        kpos: &Value,
+        positions: usize,
+    ) -> Shared {
         let (b, t) = (&mut self.b, self.t);
         let (kv, group) = (t.kv_heads, t.heads / t.kv_heads);
 
@@ -122,7 +136,10 @@ impl Layers<'_> {
                 let far = b.ints(&[], &[max as i64]);
                 let distance = b.op("Clip", &[&distance, &zero, &far]);
                 let every = b.list(&[1, kv as i64, 1, 1]);
-                Place::Relative { distance: b.op("Expand", &[&distance, &every]), max }
+                Place::Relative {
+                    distance: b.op("Expand", &[&distance, &every]),
+                    max,
+                }
             }
             Positions::Rotary { theta } => {
                 let (cos, sin) = angles(theta, t.head_dim(), positions);
@@ -132,7 +149,10 @@ impl Layers<'_> {
                     let row = b.gather(&table, pos, 0);
                     b.unsqueeze(&row, &[2])
                 };
-                Place::Rotary { cos: row(&cos), sin: row(&sin) }
+                Place::Rotary {
+                    cos: row(&cos),
+                    sin: row(&sin),
+                }
             }
         };
         Shared { slots, mask, place }
@@ -143,7 +163,13 @@ impl Layers<'_> {
         let (heads, kv, hd) = (t.heads, t.kv_heads, t.head_dim());
         let wide = (heads / kv * hd) as i64;
         let h = self.norm(x, &format!("layers.{l}.attention_norm"));
-        let qkv = self.linear(&h, &format!("layers.{l}.qkv"), &["qkv"], l, [(heads + 2 * kv) * hd, t.d_model]);
+        let qkv = self.linear(
+            &h,
+            &format!("layers.{l}.qkv"),
+            &["qkv"],
+            l,
+            [(heads + 2 * kv) * hd, t.d_model],
+        );
         let b = &mut self.b;
         let qkv = b.reshape(&qkv, &[0, 0, (heads + 2 * kv) as i64, hd as i64]);
         let (q, k, v) = match &shared.place {
@@ -174,7 +200,10 @@ impl Layers<'_> {
         let mut scores = b.op("MatMul", &[&q, &keys]);
         if let Place::Relative { distance, max } = &shared.place {
             let name = format!("layers.{l}.relative.weight");
-            let stored = Stored { names: vec![name.clone()], form: Form::Transposed };
+            let stored = Stored {
+                names: vec![name.clone()],
+                form: Form::Transposed,
+            };
             let table = b.weight(&name, &[kv, hd, max + 1], stored);
             let table = b.op("MatMul", &[&q, &table]);
             let axis = vec![Attribute::int("axis", 3)];
@@ -187,7 +216,13 @@ impl Layers<'_> {
         let mixed = b.reshape(&mixed, &[0, 0, -1, wide]);
         let mixed = b.transpose(&mixed, &[0, 2, 1, 3]);
         let mixed = b.reshape(&mixed, &[0, 0, (heads * hd) as i64]);
-        let y = self.linear(&mixed, &format!("layers.{l}.out"), &["out"], l, [t.d_model, heads * hd]);
+        let y = self.linear(
+            &mixed,
+            &format!("layers.{l}.out"),
+            &["out"],
+            l,
+            [t.d_model, heads * hd],
+        );
         self.b.op("Add", &[x, &y])
     }
 
@@ -215,18 +250,34 @@ impl Layers<'_> {
     fn norm(&mut self, x: &Value, name: &str) -> Value {
         let mut part = |part: &str| {
             let name = format!("{name}.{part}");
-            let stored = Stored { names: vec![name.clone()], form: Form::Plain };
+            let stored = Stored {
+                names: vec![name.clone()],
+                form: Form::Plain,
+            };
             self.b.weight(&name, &[self.t.d_model], stored)
         };
         let (weight, bias) = (part("weight"), part("bias"));
-        let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", 1e-5)];
-        self.b.op_with("LayerNormalization", &[x, &weight, &bias], attributes)
+        let attributes = vec![
+            Attribute::int("axis", -1),
+            Attribute::float("epsilon", 1e-5),
+        ];
+        self.b
+            .op_with("LayerNormalization", &[x, &weight, &bias], attributes)
     }
 
     /// A linear map of layer `l` whose weights are `parts`, stacked, of shape `[out, in]`.
-    fn linear(&mut self, x: &Value, name: &str, parts: &[&str], l: usize, shape: [usize; 2]) -> Value {
-        let names: Vec<String> =
-            parts.iter().map(|part| format!("layers.{l}.{part}.weight")).collect();
+    fn linear(
+        &mut self,
+        x: &Value,
+        name: &str,
+        parts: &[&str],
+        l: usize,
+        shape: [usize; 2],
+    ) -> Value {
+        let names: Vec<String> = parts
+            .iter()
+            .map(|part| format!("layers.{l}.{part}.weight"))
+            .collect();
         let x = self.b.activation(x, self.precision);
         let matrix = self.b.matrix(name, &names, shape, self.precision);
         self.b.linear(&x, &matrix)
@@ -235,7 +286,8 @@ impl Layers<'_> {
     fn head(mut self, x: &Value, head: &Matrix) -> Skeleton {
         let x = self.b.activation(x, self.precision);
         let logits = self.b.linear(&x, head);
-        self.b.named("Identity", &[&logits], Vec::new(), &["logits"]);
+        self.b
+            .named("Identity", &[&logits], Vec::new(), &["logits"]);
         self.b.finish()
     }
 }
@@ -244,13 +296,22 @@ impl Builder {
     /// The cache after `new` `[batch, time, kv_heads, head_dim]` went to `slots`.
     fn store(&mut self, what: &str, l: usize, slots: &Value, new: &Value) -> Value {
         let name = present(what, l);
-        self.named("ScatterND", &[&past(what, l), slots, new], Vec::new(), &[&name]);
+        self.named(
+            "ScatterND",
+            &[&past(what, l), slots, new],
+            Vec::new(),
+            &[&name],
+        );
         name
     }
 
     /// `x * (1 + erf(x / sqrt(2))) / 2`.
     fn gelu(&mut self, x: &Value) -> Value {
-        let (root, one, half) = (self.float(std::f32::consts::FRAC_1_SQRT_2), self.float(1.0), self.float(0.5));
+        let (root, one, half) = (
+            self.float(std::f32::consts::FRAC_1_SQRT_2),
+            self.float(1.0),
+            self.float(0.5),
+        );
         let scaled = self.op("Mul", &[x, &root]);
         let erf = self.op("Erf", &[&scaled]);
         let erf = self.op("Add", &[&erf, &one]);
@@ -267,8 +328,12 @@ fn angles(theta: f32, head_dim: usize, positions: usize) -> (Vec<f32>, Vec<f32>)
     let frequencies: Vec<f64> = (0..half).map(frequency).collect();
     let angle = |pos: usize, i: usize| pos as f64 * frequencies[i % half];
     let places = || (0..positions).flat_map(|pos| (0..head_dim).map(move |i| (pos, i)));
-    let cos = places().map(|(pos, i)| libm::cos(angle(pos, i)) as f32).collect();
+    let cos = places()
+        .map(|(pos, i)| libm::cos(angle(pos, i)) as f32)
+        .collect();
     let sign = |i: usize| if i < half { -1.0 } else { 1.0 };
-    let sin = places().map(|(pos, i)| (sign(i) * libm::sin(angle(pos, i))) as f32).collect();
+    let sin = places()
+        .map(|(pos, i)| (sign(i) * libm::sin(angle(pos, i))) as f32)
+        .collect();
     (cos, sin)
 }

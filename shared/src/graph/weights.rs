@@ -43,14 +43,20 @@ impl Form {
     pub(super) fn bytes(self, values: Vec<f32>, shape: &[i64]) -> Vec<u8> {
         let [.., a, b] = *shape else {
             let per_channel = || scales(&values, values.len() / shape[0].max(1) as usize);
-            let values = if self == Self::Scales { per_channel() } else { values };
+            let values = if self == Self::Scales {
+                per_channel()
+            } else {
+                values
+            };
             return values.iter().flat_map(|v| v.to_le_bytes()).collect();
         };
         let (a, b) = (a as usize, b as usize);
         match self {
             Self::Plain | Self::Scales => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Self::Transposed => {
-                let transposed = values.chunks_exact(a * b).flat_map(|matrix| transpose(matrix, a));
+                let transposed = values
+                    .chunks_exact(a * b)
+                    .flat_map(|matrix| transpose(matrix, a));
                 transposed.flat_map(f32::to_le_bytes).collect()
             }
             Self::Rows => quantize(&values, b),
@@ -61,13 +67,17 @@ impl Form {
 
 /// The transpose of a matrix with rows of `width`.
 fn transpose<T: Copy>(matrix: &[T], width: usize) -> Vec<T> {
-    (0..width).flat_map(|column| matrix.iter().skip(column).step_by(width).copied()).collect()
+    (0..width)
+        .flat_map(|column| matrix.iter().skip(column).step_by(width).copied())
+        .collect()
 }
 
 /// The scale of each row: its extremes reach 63 or -64.
 fn scales(matrix: &[f32], width: usize) -> Vec<f32> {
     let scale = |row: &[f32]| {
-        let reach = row.iter().fold(0f32, |a, &w| a.max(if w > 0.0 { w / 63.0 } else { w / -64.0 }));
+        let reach = row.iter().fold(0f32, |a, &w| {
+            a.max(if w > 0.0 { w / 63.0 } else { w / -64.0 })
+        });
         if reach > 0.0 { reach } else { 1.0 }
     };
     matrix.chunks_exact(width).map(scale).collect()
@@ -77,7 +87,9 @@ fn scales(matrix: &[f32], width: usize) -> Vec<f32> {
 fn quantize(matrix: &[f32], width: usize) -> Vec<u8> {
     let rows = matrix.chunks_exact(width).zip(scales(matrix, width));
     let integers = |(row, scale): (&[f32], f32)| -> Vec<u8> {
-        row.iter().map(|w| (w / scale).round_ties_even().clamp(-64.0, 63.0) as i8 as u8).collect()
+        row.iter()
+            .map(|w| (w / scale).round_ties_even().clamp(-64.0, 63.0) as i8 as u8)
+            .collect()
     };
     rows.flat_map(integers).collect()
 }

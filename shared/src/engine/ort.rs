@@ -1,0 +1,290 @@
+//! ONNX Runtime, loaded at run time: one environment a process, one session a model. A stream owns
+//! its caches and binds the same tensor as past input and present output, so that they are written
+//! in place; the integer inputs are bound once and rewritten for each run.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use ndarray::ArrayView3;
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::memory::Allocator;
+use ort::session::{IoBinding, Session};
+use ort::value::Tensor;
+use parking_lot::Mutex;
+
+use super::rows::{Inputs, Rows, grow};
+use super::{Engine, EngineError, Stream, library};
+use crate::bundle::Bundle;
+use crate::encoding::Token;
+use crate::manifest::{Architecture, Manifest};
+
+const NAME: &str = "ONNX Runtime";
+
+/// Starts ONNX Runtime from `path`, or from where [`super::find_onnxruntime`] finds it. Only the
+/// first call of a process does anything; its error is every later call's.
+///
+/// # Errors
+/// The library is missing, of another version, or does not start.
+pub fn initialize(path: Option<&Path>) -> Result<(), EngineError> {
+    environment(path).map(|_| ())
+}
+
+fn environment(path: Option<&Path>) -> Result<&'static Environment, EngineError> {
+    /// The environment, or the library and what it said.
+    static STARTED: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
+    // A missing library is looked for again: somebody may have put it there since.
+    if STARTED.get().is_none() && path.is_none() {
+        library::find()?;
+    }
+    let started = STARTED.get_or_init(|| {
+        let path = match path {
+            Some(path) => path.to_path_buf(),
+            None => library::find().map_err(|error| (String::new(), error.to_string()))?,
+        };
+        let failed = |why: String| (path.display().to_string(), why);
+        let builder = ort::init_from(&path).map_err(|error| failed(error.to_string()))?;
+        let environment = builder.with_name("famam").with_telemetry(false).build();
+        environment.map_err(|error| failed(error.to_string()))
+    });
+    let library = |(path, why): &(String, String)| EngineError::Library {
+        path: path.clone(),
+        why: why.clone(),
+    };
+    started.as_ref().map_err(library)
+}
+
+/// A model in ONNX Runtime.
+pub(super) struct Ort {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    manifest: Manifest,
+    session: Mutex<Session>,
+}
+
+impl Ort {
+    pub(super) fn load(bundle: &Bundle, threads: usize) -> Result<Self, EngineError> {
+        let environment = environment(None)?;
+        let session = session(environment, &bundle.model, threads)
+            .map_err(|error| failed("load the model", error))?;
+        let shared = Shared {
+            manifest: bundle.manifest.clone(),
+            session: Mutex::new(session),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+fn session(environment: &Environment, model: &[u8], threads: usize) -> ort::Result<Session> {
+    Session::builder(environment)?
+        .with_log_level(LogLevel::Error)?
+        .with_intra_threads(threads)?
+        .with_intra_op_spinning(false)?
+        .commit_from_memory(model)
+}
+
+fn failed(doing: &str, error: ort::Error) -> EngineError {
+    EngineError::Runtime {
+        engine: NAME,
+        doing: doing.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+impl Engine for Ort {
+    fn manifest(&self) -> &Manifest {
+        &self.shared.manifest
+    }
+
+    fn name(&self) -> String {
+        ort::info().to_owned()
+    }
+
+    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
+        let rows = Rows::new(&self.shared.manifest, batch, capacity)?;
+        let slots = rows.first_slots();
+        let open = || -> ort::Result<OrtStream> {
+            let shared = self.shared.clone();
+            let binding = shared.session.lock().create_binding()?;
+            let caches = Caches::new(&shared.manifest, batch, slots)?;
+            let step = Step::new(&shared.manifest, batch, 1)?;
+            let mut stream = OrtStream {
+                shared,
+                rows,
+                binding,
+                caches,
+                step,
+            };
+            stream.bind()?;
+            stream.clear();
+            Ok(stream)
+        };
+        let stream = open().map_err(|error| failed("make a cache", error))?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// What stands in a stream from one run to the next.
+struct Caches {
+    /// `[batch, slots]`.
+    kpos: Tensor<i64>,
+    /// Keys and values of every layer, `[batch, kv_heads, slots, head_dim]`.
+    tensors: Vec<Tensor<f32>>,
+    slots: usize,
+}
+
+impl Caches {
+    fn new(manifest: &Manifest, batch: usize, slots: usize) -> ort::Result<Self> {
+        let Architecture::Transformer(t) = &manifest.architecture;
+        let cpu = Allocator::default();
+        let tensor = |_| {
+            let mut tensor = Tensor::new(&cpu, [batch, t.kv_heads, slots, t.head_dim()])?;
+            tensor.extract_tensor_mut().1.fill(0.0);
+            Ok(tensor)
+        };
+        let tensors = manifest
+            .state
+            .iter()
+            .map(tensor)
+            .collect::<ort::Result<_>>()?;
+        Ok(Self {
+            kpos: Tensor::new(&cpu, [batch, slots])?,
+            tensors,
+            slots,
+        })
+    }
+}
+
+/// The tensors of one run.
+struct Step {
+    /// `[batch, time]`.
+    ids: Tensor<i64>,
+    pos: Tensor<i64>,
+    slot: Tensor<i64>,
+    /// `[batch, time, vocabulary]`.
+    logits: Tensor<f32>,
+    time: usize,
+}
+
+impl Step {
+    fn new(manifest: &Manifest, batch: usize, time: usize) -> ort::Result<Self> {
+        let Architecture::Transformer(t) = &manifest.architecture;
+        let cpu = Allocator::default();
+        let integers = || Tensor::new(&cpu, [batch, time]);
+        let logits = Tensor::new(&cpu, [batch, time, t.vocabulary])?;
+        Ok(Self {
+            ids: integers()?,
+            pos: integers()?,
+            slot: integers()?,
+            logits,
+            time,
+        })
+    }
+}
+
+struct OrtStream {
+    shared: Arc<Shared>,
+    rows: Rows,
+    binding: IoBinding,
+    caches: Caches,
+    step: Step,
+}
+
+impl OrtStream {
+    /// Tensors for runs of `time` tokens with `slots` slots in the caches, which keep what they hold.
+    fn resize(&mut self, time: usize, slots: usize) -> ort::Result<()> {
+        let manifest = &self.shared.manifest;
+        if slots > self.caches.slots {
+            let mut caches = Caches::new(manifest, self.rows.batch(), slots)?;
+            let Architecture::Transformer(t) = &manifest.architecture;
+            for (old, new) in self.caches.tensors.iter().zip(&mut caches.tensors) {
+                let matrices = self.rows.batch() * t.kv_heads;
+                grow(old.extract_tensor().1, new.extract_tensor_mut().1, matrices);
+            }
+            self.rows.mark(caches.kpos.extract_tensor_mut().1);
+            self.caches = caches;
+        }
+        if time != self.step.time {
+            self.step = Step::new(manifest, self.rows.batch(), time)?;
+        }
+        self.bind()
+    }
+
+    fn bind(&mut self) -> ort::Result<()> {
+        let Self {
+            shared,
+            binding,
+            caches,
+            step,
+            ..
+        } = self;
+        binding.clear();
+        binding.bind_input("ids", &step.ids)?;
+        binding.bind_input("pos", &step.pos)?;
+        binding.bind_input("slot", &step.slot)?;
+        binding.bind_input("kpos", &caches.kpos)?;
+        binding.bind_output("logits", &mut step.logits)?;
+        for (state, tensor) in shared.manifest.state.iter().zip(&mut caches.tensors) {
+            binding.bind_input(&*state.input, tensor)?;
+            binding.bind_output(&*state.output, tensor)?;
+        }
+        Ok(())
+    }
+}
+
+impl Stream for OrtStream {
+    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        let (time, slots) = self.rows.plan(tokens)?;
+        if time != self.step.time || slots > self.caches.slots {
+            self.resize(time, slots)
+                .map_err(|error| failed("make a larger cache", error))?;
+        }
+        self.rows.fill(
+            tokens,
+            Inputs {
+                ids: self.step.ids.extract_tensor_mut().1,
+                pos: self.step.pos.extract_tensor_mut().1,
+                slot: self.step.slot.extract_tensor_mut().1,
+                kpos: self.caches.kpos.extract_tensor_mut().1,
+            },
+        );
+        let result = self
+            .shared
+            .session
+            .lock()
+            .run_binding(&self.binding)
+            .map(drop);
+        if let Err(error) = result {
+            self.rows.mark(self.caches.kpos.extract_tensor_mut().1);
+            return Err(failed("run the model", error));
+        }
+        self.rows.advance(tokens);
+        let Architecture::Transformer(t) = &self.shared.manifest.architecture;
+        let shape = [self.rows.batch(), time, t.vocabulary];
+        ArrayView3::from_shape(shape, self.step.logits.extract_tensor().1).map_err(|error| {
+            let doing = "return its logits".to_owned();
+            EngineError::Runtime {
+                engine: NAME,
+                doing,
+                why: error.to_string(),
+            }
+        })
+    }
+
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.rows.mark(self.caches.kpos.extract_tensor_mut().1);
+    }
+
+    fn len(&self, row: usize) -> usize {
+        self.rows.len(row)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}

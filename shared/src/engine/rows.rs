@@ -1,0 +1,202 @@
+//! What stands in a cache: the rows of a batch, and the four integer inputs of the step graph.
+
+use crate::architecture::Positions;
+use crate::encoding::Token;
+use crate::engine::EngineError;
+use crate::graph::EMPTY;
+use crate::manifest::{Architecture, Manifest};
+
+/// Slots are added in multiples of this many: a step's cost grows with the slots it looks at.
+const GRAIN: usize = 256;
+
+/// The rows of a batch. The token at position `p` of a row stands in slot `p` of its cache.
+pub(super) struct Rows {
+    /// Tokens in each row.
+    lengths: Vec<usize>,
+    /// The most tokens of a row.
+    capacity: usize,
+    /// Tokens that the model knows.
+    vocabulary: usize,
+}
+
+impl Rows {
+    /// Empty rows for the model of `manifest`.
+    ///
+    /// # Errors
+    /// No row, no capacity, or more than the model's positions.
+    pub(super) fn new(
+        manifest: &Manifest,
+        batch: usize,
+        capacity: usize,
+    ) -> Result<Self, EngineError> {
+        let Architecture::Transformer(t) = &manifest.architecture;
+        let most = match t.positions {
+            Positions::Rotary { .. } => manifest.context.tokens,
+            Positions::Relative { .. } => EMPTY - 1,
+        };
+        if batch == 0 || !(1..=most).contains(&capacity) {
+            return Err(EngineError::Size {
+                batch,
+                capacity,
+                most,
+            });
+        }
+        Ok(Self {
+            lengths: vec![0; batch],
+            capacity,
+            vocabulary: t.vocabulary,
+        })
+    }
+
+    pub(super) fn batch(&self) -> usize {
+        self.lengths.len()
+    }
+
+    pub(super) fn len(&self, row: usize) -> usize {
+        self.lengths.get(row).copied().unwrap_or(0)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lengths.iter().all(|&length| length == 0)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.lengths.fill(0);
+    }
+
+    /// The slots that the caches start with.
+    pub(super) fn first_slots(&self) -> usize {
+        self.slots_for(0)
+    }
+
+    /// Slots for rows of `tokens`: one more than the capacity where padding needs a place of its
+    /// own beside a full row.
+    fn slots_for(&self, tokens: usize) -> usize {
+        let spare = usize::from(self.batch() > 1);
+        (tokens + spare)
+            .div_ceil(GRAIN)
+            .max(1)
+            .saturating_mul(GRAIN)
+            .min(self.capacity + spare)
+    }
+
+    /// The length of the longest of `tokens` and the slots that the caches need for them.
+    ///
+    /// # Errors
+    /// Another number of rows than the batch, no token at all, or more than the capacity.
+    pub(super) fn plan(&self, tokens: &[&[Token]]) -> Result<(usize, usize), EngineError> {
+        if tokens.len() != self.batch() {
+            return Err(EngineError::Batch {
+                batch: self.batch(),
+                rows: tokens.len(),
+            });
+        }
+        let time = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
+        if time == 0 {
+            return Err(EngineError::NoToken);
+        }
+        let mut slots = 0;
+        for (&len, row) in self.lengths.iter().zip(tokens) {
+            if let Some(&token) = row
+                .iter()
+                .find(|&&token| usize::from(token) >= self.vocabulary)
+            {
+                return Err(EngineError::Token {
+                    token,
+                    vocabulary: self.vocabulary,
+                });
+            }
+            if row.len() > self.capacity - len {
+                return Err(EngineError::Full {
+                    capacity: self.capacity,
+                    len,
+                    tokens: row.len(),
+                });
+            }
+            slots = slots.max(len + row.len());
+        }
+        Ok((time, self.slots_for(slots)))
+    }
+
+    /// Writes `ids`, `pos`, `slot` `[batch, time]` for `tokens` and marks their slots in `kpos`
+    /// `[batch, slots]`. Padding repeats the row's last position in a slot that stays empty.
+    pub(super) fn fill<T: Index>(&self, tokens: &[&[Token]], inputs: Inputs<'_, T>) {
+        let Inputs {
+            ids,
+            pos,
+            slot,
+            kpos,
+        } = inputs;
+        let (time, slots) = (ids.len() / self.batch(), kpos.len() / self.batch());
+        for (row, (&len, tokens)) in self.lengths.iter().zip(tokens).enumerate() {
+            let end = len + tokens.len();
+            for i in 0..time {
+                let at = row * time + i;
+                let token = tokens.get(i).copied();
+                ids[at] = T::index(usize::from(token.unwrap_or(0)));
+                pos[at] = T::index(if token.is_some() {
+                    len + i
+                } else {
+                    end.saturating_sub(1)
+                });
+                slot[at] = T::index(if token.is_some() { len + i } else { end });
+            }
+            for p in len..end {
+                kpos[row * slots + p] = T::index(p);
+            }
+        }
+    }
+
+    /// Writes `kpos` `[batch, slots]` for the tokens that are in the cache.
+    pub(super) fn mark<T: Index>(&self, kpos: &mut [T]) {
+        kpos.fill(T::index(EMPTY));
+        let slots = kpos.len() / self.batch();
+        for (row, &len) in kpos.chunks_exact_mut(slots).zip(&self.lengths) {
+            row.iter_mut()
+                .enumerate()
+                .take(len)
+                .for_each(|(p, slot)| *slot = T::index(p));
+        }
+    }
+
+    /// The tokens are in the cache.
+    pub(super) fn advance(&mut self, tokens: &[&[Token]]) {
+        for (length, row) in self.lengths.iter_mut().zip(tokens) {
+            *length += row.len();
+        }
+    }
+}
+
+/// An integer of an engine.
+pub(super) trait Index: Copy {
+    /// `value`, which is at most [`EMPTY`].
+    fn index(value: usize) -> Self;
+}
+
+impl Index for i64 {
+    fn index(value: usize) -> Self {
+        value as i64
+    }
+}
+
+impl Index for i32 {
+    fn index(value: usize) -> Self {
+        value as i32
+    }
+}
+
+/// Copies the caches of `rows` matrices `[slots, width]` into larger ones.
+pub(super) fn grow(from: &[f32], to: &mut [f32], rows: usize) {
+    let (short, long) = (from.len() / rows, to.len() / rows);
+    for (from, to) in from.chunks_exact(short).zip(to.chunks_exact_mut(long)) {
+        to[..short].copy_from_slice(from);
+    }
+}
+
+/// The integer inputs of the step graph.
+pub(super) struct Inputs<'a, T> {
+    pub(super) ids: &'a mut [T],
+    pub(super) pos: &'a mut [T],
+    pub(super) slot: &'a mut [T],
+    pub(super) kpos: &'a mut [T],
+}

@@ -1,0 +1,225 @@
+//! The engine that is compiled in: rten, which gets the caches as owned tensors, writes them in
+//! place and hands them back.
+
+use std::sync::Arc;
+
+use ndarray::ArrayView3;
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use rten_tensor::Tensor;
+use rten_tensor::prelude::*;
+
+use super::rows::{Inputs, Rows, grow};
+use super::{Engine, EngineError, Stream};
+use crate::bundle::Bundle;
+use crate::encoding::Token;
+use crate::graph::EMPTY;
+use crate::manifest::{Architecture, Manifest};
+
+const NAME: &str = "rten";
+
+/// A model in rten.
+pub(super) struct Rten {
+    shared: Arc<Shared>,
+    fallback: Option<String>,
+}
+
+struct Shared {
+    manifest: Manifest,
+    model: Model,
+    inputs: [NodeId; 4],
+    /// Past caches, in the order of [`crate::graph::state`].
+    past: Vec<NodeId>,
+    /// The logits, then the caches.
+    outputs: Vec<NodeId>,
+    options: RunOptions,
+}
+
+impl Rten {
+    pub(super) fn load(
+        bundle: &Bundle,
+        threads: usize,
+        fallback: Option<String>,
+    ) -> Result<Self, EngineError> {
+        let failed = |why: String| EngineError::Runtime {
+            engine: NAME,
+            doing: "load the model".to_owned(),
+            why,
+        };
+        let mut options = ModelOptions::with_all_ops();
+        options.prepack_weights(true);
+        let model = options
+            .load(bundle.model.clone())
+            .map_err(|e| failed(e.to_string()))?;
+        let node = |name: &str| model.node_id(name).map_err(|e| failed(e.to_string()));
+        let state = &bundle.manifest.state;
+        let shared = Shared {
+            inputs: [node("ids")?, node("pos")?, node("slot")?, node("kpos")?],
+            past: state
+                .iter()
+                .map(|s| node(&s.input))
+                .collect::<Result<_, _>>()?,
+            outputs: std::iter::once(node("logits"))
+                .chain(state.iter().map(|s| node(&s.output)))
+                .collect::<Result<_, _>>()?,
+            options: RunOptions::default()
+                .with_thread_pool(Some(Arc::new(ThreadPool::with_num_threads(threads)))),
+            manifest: bundle.manifest.clone(),
+            model,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            fallback,
+        })
+    }
+}
+
+impl Engine for Rten {
+    fn manifest(&self) -> &Manifest {
+        &self.shared.manifest
+    }
+
+    fn name(&self) -> String {
+        "rten 0.27.0".to_owned()
+    }
+
+    fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
+        let rows = Rows::new(&self.shared.manifest, batch, capacity)?;
+        let mut stream = RtenStream {
+            shared: self.shared.clone(),
+            kpos: Vec::new(),
+            slots: 0,
+            caches: Vec::new(),
+            logits: Tensor::zeros(&[0, 0, 0]),
+            rows,
+        };
+        stream.reset();
+        Ok(Box::new(stream))
+    }
+}
+
+struct RtenStream {
+    shared: Arc<Shared>,
+    rows: Rows,
+    /// `[batch, slots]`.
+    kpos: Vec<i32>,
+    slots: usize,
+    /// Keys and values of every layer, `[batch, kv_heads, slots, head_dim]`.
+    caches: Vec<Tensor<f32>>,
+    logits: Tensor<f32>,
+}
+
+impl RtenStream {
+    /// Empty caches of the first size.
+    fn reset(&mut self) {
+        self.rows.clear();
+        self.caches.clear();
+        self.resize(self.rows.first_slots());
+    }
+
+    /// Caches of `slots` slots, with what is in them.
+    fn resize(&mut self, slots: usize) {
+        let Architecture::Transformer(t) = &self.shared.manifest.architecture;
+        let shape = [self.rows.batch(), t.kv_heads, slots, t.head_dim()];
+        let old = std::mem::take(&mut self.caches);
+        let new = |i: usize| {
+            let mut data = vec![0.0; shape.iter().product()];
+            if let Some(old) = old.get(i).and_then(|old: &Tensor<f32>| old.data()) {
+                grow(old, &mut data, shape[0] * shape[1]);
+            }
+            Tensor::from_data(&shape[..], data)
+        };
+        self.caches = (0..self.shared.past.len()).map(new).collect();
+        self.slots = slots;
+        self.kpos = vec![EMPTY as i32; shape[0] * slots];
+        self.rows.mark(&mut self.kpos);
+    }
+}
+
+impl Stream for RtenStream {
+    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        let (time, slots) = self.rows.plan(tokens)?;
+        if slots > self.slots {
+            self.resize(slots);
+        }
+        let batch = self.rows.batch();
+        let mut integers: [Vec<i32>; 3] = std::array::from_fn(|_| vec![0; batch * time]);
+        let [ids, pos, slot] = &mut integers;
+        self.rows.fill(
+            tokens,
+            Inputs {
+                ids,
+                pos,
+                slot,
+                kpos: &mut self.kpos,
+            },
+        );
+
+        let shared = self.shared.clone();
+        let [ids, pos, slot] = integers.map(|data| Tensor::from_data(&[batch, time][..], data));
+        let kpos = Tensor::from_data(&[batch, self.slots][..], std::mem::take(&mut self.kpos));
+        let mut inputs: Vec<(NodeId, ValueOrView)> = Vec::with_capacity(4 + shared.past.len());
+        for (id, tensor) in shared.inputs.into_iter().zip([&ids, &pos, &slot, &kpos]) {
+            inputs.push((id, tensor.view().into()));
+        }
+        let caches = self.caches.drain(..);
+        inputs.extend(
+            shared
+                .past
+                .iter()
+                .zip(caches)
+                .map(|(&id, cache)| (id, cache.into())),
+        );
+        let result = shared
+            .model
+            .run(inputs, &shared.outputs, Some(shared.options.clone()));
+        self.kpos = kpos.into_data();
+
+        let outputs: Option<Vec<Tensor<f32>>> = match result {
+            Ok(values) => values.into_iter().map(Value::into_tensor).collect(),
+            Err(error) => {
+                self.reset();
+                return Err(EngineError::Lost {
+                    engine: NAME,
+                    why: error.to_string(),
+                });
+            }
+        };
+        let mut outputs = outputs.unwrap_or_default().into_iter();
+        let logits = outputs.next();
+        self.caches.extend(outputs);
+        let Architecture::Transformer(t) = &shared.manifest.architecture;
+        let shape = [batch, time, t.vocabulary];
+        match logits {
+            Some(logits) if self.caches.len() == shared.past.len() => self.logits = logits,
+            _ => {
+                self.reset();
+                let why = "its outputs are not those of the graph".to_owned();
+                return Err(EngineError::Lost { engine: NAME, why });
+            }
+        }
+        self.rows.advance(tokens);
+        let logits = self.logits.data().unwrap_or_default();
+        ArrayView3::from_shape(shape, logits).map_err(|error| EngineError::Runtime {
+            engine: NAME,
+            doing: "return its logits".to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.rows.mark(&mut self.kpos);
+    }
+
+    fn len(&self, row: usize) -> usize {
+        self.rows.len(row)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
