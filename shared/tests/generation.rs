@@ -1,0 +1,233 @@
+//! What the generator promises, with a model that knows nothing: its logits are a hash of all the
+//! tokens in its cache, so that the notes show exactly what it was given.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use famam_shared::architecture::{Activation, Positions, Transformer};
+use famam_shared::encoding::{Conditioning, Spec, Token};
+use famam_shared::engine::{Engine, EngineError, Stream};
+use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request};
+use famam_shared::instrument::{Instrument, InstrumentSet};
+use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
+use famam_shared::quantize::{self, quantize};
+use famam_shared::sampling;
+use famam_shared::score::Metre;
+use famam_shared::vocabulary::Vocabulary;
+use ndarray::{Array3, ArrayView3};
+
+/// What the model was asked, for all its streams.
+#[derive(Default)]
+struct Log {
+    /// The tokens of each run since the last clear.
+    runs: Mutex<Vec<Vec<Token>>>,
+    clears: AtomicUsize,
+    longest: AtomicUsize,
+}
+
+struct Oracle {
+    manifest: Manifest,
+    vocabulary: usize,
+    log: Arc<Log>,
+}
+
+struct OracleStream {
+    cache: Vec<Token>,
+    capacity: usize,
+    logits: Array3<f32>,
+    vocabulary: usize,
+    log: Arc<Log>,
+}
+
+impl Engine for Oracle {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    fn name(&self) -> String {
+        "oracle".to_owned()
+    }
+    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
+        assert_eq!(batch, 1);
+        Ok(Box::new(OracleStream {
+            cache: Vec::new(),
+            capacity,
+            logits: Array3::zeros((0, 0, 0)),
+            vocabulary: self.vocabulary,
+            log: self.log.clone(),
+        }))
+    }
+}
+
+/// FNV-1a over tokens and a salt.
+fn hash(tokens: &[Token], salt: u64) -> u64 {
+    tokens.iter().map(|&token| u64::from(token)).chain([salt]).fold(0xcbf2_9ce4_8422_2325, |h, x| {
+        (h ^ x).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+    })
+}
+
+impl Stream for OracleStream {
+    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        let [tokens] = tokens else { panic!("one row") };
+        assert!(tokens.len() <= PROMPT_CHUNK);
+        assert!(self.cache.len() + tokens.len() <= self.capacity, "the context is kept");
+        self.logits = Array3::from_shape_fn((1, tokens.len(), self.vocabulary), |(_, i, token)| {
+            let past = hash(&self.cache, hash(&tokens[..=i], token as u64));
+            (past >> 40) as f32 / (1u64 << 24) as f32 * 4.0
+        });
+        self.cache.extend_from_slice(tokens);
+        self.log.runs.lock().unwrap().push(tokens.to_vec());
+        self.log.longest.fetch_max(self.cache.len(), Ordering::Relaxed);
+        Ok(self.logits.view())
+    }
+    fn clear(&mut self) {
+        self.cache.clear();
+        self.log.runs.lock().unwrap().clear();
+        self.log.clears.fetch_add(1, Ordering::Relaxed);
+    }
+    fn len(&self, _row: usize) -> usize {
+        self.cache.len()
+    }
+    fn is_empty(&self) -> bool {
+        self.cache.is_empty()
+    }
+}
+
+fn oracle(context: Context) -> Oracle {
+    let encoding = Spec::Multitrack(quantize::Settings::default());
+    let vocabulary = Vocabulary::new(["rock".to_owned(), "jazz".to_owned()]);
+    let size = encoding.build(vocabulary.genres.len()).unwrap().vocabulary_size();
+    let architecture = Architecture::Transformer(Transformer {
+        vocabulary: size,
+        layers: 1,
+        d_model: 4,
+        heads: 1,
+        kv_heads: 1,
+        d_ff: 4,
+        positions: Positions::Rotary { theta: 1e4 },
+        activation: Activation::Gelu,
+        tied: true,
+        embedding_scale: 1.0,
+    });
+    let manifest = Manifest {
+        version: VERSION,
+        name: "oracle".to_owned(),
+        hash: String::new(),
+        encoding,
+        vocabulary,
+        architecture,
+        precision: Precision::Fp32,
+        context,
+        state: Vec::new(),
+        sampling: sampling::Settings::default(),
+        provenance: Provenance::default(),
+    };
+    Oracle { manifest, vocabulary: size, log: Arc::default() }
+}
+
+fn request() -> Request {
+    let band = [Instrument::DRUMS, Instrument::new(33).unwrap(), Instrument::new(0).unwrap()];
+    Request {
+        conditioning: Conditioning { genre: 1, instruments: Some(band.into_iter().collect()) },
+        bars: 20,
+        metre: Metre { numerator: 3, ..Metre::COMMON },
+        micros_per_quarter: 500_000,
+        seed: 1,
+        sampling: sampling::Settings { top_k: 0, ..Default::default() },
+        max_tokens: None,
+    }
+}
+
+fn bars(oracle: &Oracle, request: Request) -> Vec<Vec<Token>> {
+    let generator = Generator::new(oracle, request, Arc::default()).unwrap();
+    generator.map(|bar| bar.unwrap().tokens).collect()
+}
+
+#[test]
+fn a_request_gets_its_bars_metre_and_instruments() {
+    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    for seed in 0..20 {
+        let request = Request { seed, ..request() };
+        let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
+        let bars: Vec<_> = generator.by_ref().map(Result::unwrap).collect();
+        assert!(bars.iter().map(|bar| bar.index).eq(0..20));
+        let played: InstrumentSet =
+            bars.iter().flat_map(|bar| &bar.notes).map(|(instrument, _)| *instrument).collect();
+        let asked = request.conditioning.instruments.unwrap();
+        assert!(played.iter().all(|instrument| asked.contains(instrument)));
+        let score = generator.score().unwrap();
+        assert!(score.bars().take(20).all(|bar| bar.metre.bar().0 == 3 * 960));
+        assert_eq!(score.note_count(), bars.iter().map(|bar| bar.notes.len()).sum::<usize>());
+        let settings = quantize::Settings::default();
+        assert_eq!(quantize(&score, &settings).0.tracks, score.tracks, "it is a quantized score");
+    }
+    assert!(oracle.log.longest.load(Ordering::Relaxed) <= 1024);
+}
+
+#[test]
+fn one_seed_gives_the_same_notes_and_another_gives_others() {
+    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    assert_eq!(bars(&oracle, request()), bars(&oracle, request()));
+    assert_ne!(bars(&oracle, request()), bars(&oracle, Request { seed: 2, ..request() }));
+    // A shorter request is the beginning of a longer one.
+    let short = bars(&oracle, Request { bars: 11, ..request() });
+    assert_eq!(short, bars(&oracle, request())[..11]);
+}
+
+#[test]
+fn a_full_context_goes_on_from_its_last_half_alone() {
+    let oracle = oracle(Context { tokens: 1 << 15, bars: 8 });
+    let written = bars(&oracle, request());
+    assert_eq!(oracle.log.clears.load(Ordering::Relaxed), 1 + 3, "after bars 8, 12 and 16");
+    // The last prompt is the head, bars 12 to 15 with metre and tempo stated, and BAR.
+    let encoding = oracle.manifest.encoding.build(3).unwrap();
+    let state = encoding.bar_state(request().metre, request().micros_per_quarter);
+    let body: Vec<Token> = written[12..16].iter().flatten().chain(&written[0][..1]).copied().collect();
+    let prompt = encoding.segment(&request().conditioning, &body, state, 0).unwrap();
+    let runs = oracle.log.runs.lock().unwrap().concat();
+    assert_eq!(runs[..prompt.len()], prompt);
+    assert_eq!(runs[prompt.len()..], written[16..].concat()[1..]);
+}
+
+#[test]
+fn bars_too_long_for_the_context_end_early_and_whole() {
+    for tokens in [64, 100, 200] {
+        let oracle = oracle(Context { tokens, bars: 8 });
+        let mut generator = Generator::new(&oracle, request(), Arc::default()).unwrap();
+        assert_eq!(generator.by_ref().map(Result::unwrap).count(), 20);
+        generator.score().unwrap();
+        assert!(oracle.log.longest.load(Ordering::Relaxed) <= tokens);
+    }
+}
+
+#[test]
+fn a_limit_on_tokens_ends_with_a_whole_bar() {
+    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    let request = Request { max_tokens: Some(300), ..request() };
+    let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
+    let bars = generator.by_ref().map(Result::unwrap).count();
+    assert!(bars < 20);
+    assert!((300..310).contains(&generator.tokens_drawn()));
+    generator.score().unwrap();
+}
+
+#[test]
+fn cancelling_ends_it_at_the_next_token() {
+    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    let cancel = Arc::new(AtomicBool::new(false));
+    let mut generator = Generator::new(&oracle, request(), cancel.clone()).unwrap();
+    assert!(generator.next().unwrap().is_ok());
+    cancel.store(true, Ordering::Relaxed);
+    let before = generator.tokens_drawn();
+    assert!(matches!(generator.next(), Some(Err(GenerationError::Cancelled))));
+    assert!(generator.tokens_drawn() <= before + 1);
+    assert!(generator.next().is_none());
+}
+
+#[test]
+fn a_genre_that_the_model_lacks_is_refused() {
+    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    let conditioning = Conditioning { genre: 3, instruments: None };
+    let request = Request { conditioning, ..request() };
+    let error = Generator::new(&oracle, request, Arc::default()).err().unwrap();
+    assert!(matches!(error, GenerationError::Request(_)), "{error}");
+}
