@@ -1,0 +1,220 @@
+//! What a step learns from: segments drawn from the pieces of a split.
+//!
+//! The segments of a step are a function of (seed, step) and of nothing else, so that a resumed
+//! run sees what an uninterrupted one would have seen.
+
+use std::collections::BTreeMap;
+
+use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
+use famam_shared::encoding;
+use famam_shared::vocabulary::Vocabulary;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::training::Config;
+use crate::dataset::{self, Dataset, Piece, Split};
+
+/// The pieces of a data set that training looks at, in memory.
+pub struct Music {
+    /// Genres.
+    pub vocabulary: Vocabulary,
+    /// The encoding and its settings.
+    pub spec: encoding::Spec,
+    /// The encoding.
+    pub encoding: Box<dyn Encoding>,
+    /// Pieces to learn from.
+    pub train: Vec<Piece>,
+    /// Pieces to look at.
+    pub validation: Vec<Piece>,
+    /// How the data set says it is to be read: bars of a segment, shifts in semitones.
+    pub reading: Reading,
+}
+
+/// How segments are cut, as the data set's config has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Bars of a segment.
+    pub segment_bars: Option<usize>,
+    /// Shifts in semitones, 0 among them.
+    pub shifts: Vec<i32>,
+}
+
+impl Music {
+    /// Reads the training and validation splits whole.
+    pub fn read(data_set: &Dataset) -> Result<Self, dataset::Error> {
+        let read = |split| -> Result<Vec<Piece>, dataset::Error> {
+            data_set.pieces(split).into_iter().map(|i| data_set.piece(i)).collect()
+        };
+        let config = data_set.config();
+        let mut shifts = vec![0];
+        if config.enable_transposition {
+            shifts.extend(&config.transposition_semitones);
+            shifts.sort_unstable();
+            shifts.dedup();
+        }
+        let encoding = data_set.encoding().build(data_set.vocabulary().genres.len());
+        Ok(Self {
+            vocabulary: data_set.vocabulary().clone(),
+            spec: data_set.encoding().clone(),
+            encoding: encoding.map_err(|error| dataset::Error::Damaged {
+                path: config.output_path.clone(),
+                what: error.to_string(),
+            })?,
+            train: read(Split::Train)?,
+            validation: read(Split::Validation)?,
+            reading: Reading { segment_bars: config.segment_bars, shifts },
+        })
+    }
+
+    /// Tokens of the training split.
+    pub fn train_tokens(&self) -> u64 {
+        self.train.iter().map(|piece| piece.body.tokens.len() as u64).sum()
+    }
+}
+
+/// A stream to learn from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Head and bars.
+    pub tokens: Vec<Token>,
+    /// Index of the first token that is learned: the first BAR.
+    pub first: usize,
+}
+
+impl Segment {
+    /// Tokens that are learned.
+    pub fn scored(&self) -> usize {
+        self.tokens.len() - self.first
+    }
+}
+
+/// Draws segments from pieces.
+pub struct Draw<'a> {
+    encoding: &'a dyn Encoding,
+    pieces: &'a [Piece],
+    /// Sums of the pieces' weights.
+    cumulative: Vec<f64>,
+    seed: u64,
+    segment_bars: usize,
+    max_tokens: usize,
+    shifts: Vec<i32>,
+    unconditioned: f64,
+    genre_dropout: f64,
+    instrument_dropout: f64,
+    piece_start: f64,
+}
+
+/// Which segments of a seed are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Those of a step.
+    Step(u64),
+    /// Those that every validation looks at.
+    Validation,
+}
+
+impl<'a> Draw<'a> {
+    /// Draws from `pieces`, which must not be empty, as the config says.
+    pub fn new(config: &Config, music: &'a Music, pieces: &'a [Piece]) -> Self {
+        let shifts = match config.transpose {
+            Some((low, high)) => (low..=high).collect(),
+            None => music.reading.shifts.clone(),
+        };
+        let mut sum = 0.0;
+        let weights = weights(config, pieces).into_iter().map(|weight| {
+            sum += weight;
+            sum
+        });
+        Self {
+            encoding: &*music.encoding,
+            pieces,
+            cumulative: weights.collect(),
+            seed: config.random_seed,
+            segment_bars: config.segment_bars.or(music.reading.segment_bars).unwrap_or(usize::MAX),
+            max_tokens: config.max_seq_length,
+            shifts,
+            unconditioned: config.unconditioned,
+            genre_dropout: config.genre_dropout,
+            instrument_dropout: config.instrument_dropout,
+            piece_start: config.piece_start,
+        }
+    }
+
+    /// Draws without shifts, as validation does.
+    pub fn unshifted(self) -> Self {
+        Self { shifts: vec![0], ..self }
+    }
+
+    /// Segments until `enough(segments, tokens)`.
+    pub fn segments(&self, purpose: Purpose, enough: impl Fn(usize, usize) -> bool) -> Vec<Segment> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(match purpose {
+            Purpose::Step(step) => step,
+            Purpose::Validation => u64::MAX,
+        });
+        let (mut segments, mut tokens) = (Vec::new(), 0);
+        while !enough(segments.len(), tokens) {
+            let segment = self.segment(&mut rng);
+            tokens += segment.tokens.len();
+            segments.push(segment);
+        }
+        segments
+    }
+
+    fn segment(&self, rng: &mut impl Rng) -> Segment {
+        let total = self.cumulative.last().copied().unwrap_or(0.0);
+        let drawn = rng.random::<f64>() * total;
+        let piece = self.cumulative.partition_point(|&sum| sum <= drawn).min(self.pieces.len() - 1);
+        let Piece { body, genre, .. } = &self.pieces[piece];
+        let start = match rng.random_bool(self.piece_start) {
+            true => 0,
+            false => rng.random_range(0..body.bars.len()),
+        };
+        let shift = self.shifts[rng.random_range(0..self.shifts.len())];
+        let nothing = rng.random_bool(self.unconditioned);
+        let any_genre = rng.random_bool(self.genre_dropout);
+        let any_instruments = rng.random_bool(self.instrument_dropout);
+
+        let tokens = self.cut(body, start);
+        let conditioning = Conditioning {
+            genre: if nothing || any_genre { 0 } else { *genre },
+            instruments: (!(nothing || any_instruments)).then(|| self.encoding.instruments(tokens)),
+        };
+        let state = body.states[start];
+        let stream = |shift| self.encoding.segment(&conditioning, tokens, state, shift);
+        // A shift that would leave MIDI's range is left out; 0 never does.
+        let tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
+        Segment { first: self.encoding.head(&conditioning).len(), tokens }
+    }
+
+    /// Whole bars from `start` on, as many as a segment may have and its tokens allow; a first
+    /// bar that alone is too long is cut.
+    fn cut<'b>(&self, body: &'b Body, start: usize) -> &'b [Token] {
+        let begin = body.bars[start] as usize;
+        let bar = |i: usize| body.bars.get(i).map_or(body.tokens.len(), |&bar| bar as usize);
+        let whole = start.saturating_add(self.segment_bars).min(body.bars.len());
+        // The longest head that may come before, and the first bar's metre and tempo.
+        let instruments = Some(self.encoding.instruments(&body.tokens[begin..bar(whole)]));
+        let head = self.encoding.head(&Conditioning { genre: 0, instruments }).len().max(3);
+        let room = self.max_tokens.saturating_sub(head + 2).max(1);
+        let end = (start + 1..=whole).rev().map(bar).find(|&end| end - begin <= room);
+        &body.tokens[begin..end.unwrap_or(begin + room)]
+    }
+}
+
+/// How often each piece is drawn: by its length and its source, then balanced over genres.
+fn weights(config: &Config, pieces: &[Piece]) -> Vec<f64> {
+    let weight = |piece: &Piece| {
+        let length = piece.body.tokens.len() as f64;
+        let source = config.source_weights.get(&piece.source).copied().unwrap_or(1.0);
+        source * length.powf(1.0 - config.piece_balance)
+    };
+    let mut genres: BTreeMap<u16, f64> = BTreeMap::new();
+    for piece in pieces {
+        *genres.entry(piece.genre).or_default() += weight(piece);
+    }
+    pieces
+        .iter()
+        .map(|piece| weight(piece) * genres[&piece.genre].max(1e-9).powf(-config.genre_balance))
+        .collect()
+}

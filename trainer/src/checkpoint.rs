@@ -1,0 +1,233 @@
+//! Checkpoints: one `safetensors` file with weights and moments, and what else a run needs to go
+//! on exactly, as JSON in its metadata; see `docs/formats.md`.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use famam_shared::architecture::Transformer;
+use famam_shared::encoding;
+use famam_shared::vocabulary::Vocabulary;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::config::training::Config;
+
+/// The format's version that this build writes; older ones open, newer ones are refused.
+pub const VERSION: u32 = 1;
+/// The metadata's key.
+const KEY: &str = "famam.checkpoint";
+
+/// Everything of a run but its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of the format, [`VERSION`] when written.
+    pub version: u32,
+    /// How it is trained.
+    pub config: Config,
+    /// What the model computes.
+    pub architecture: Transformer,
+    /// The encoding and its settings.
+    pub encoding: encoding::Spec,
+    /// Genres.
+    pub vocabulary: Vocabulary,
+    /// What it is trained on.
+    pub data_set: DataSet,
+    /// Bars of a segment, as config and data set have it.
+    pub segment_bars: Option<usize>,
+    /// Where the run stands.
+    pub progress: Progress,
+}
+
+/// What a model is trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSet {
+    /// The data set's name.
+    pub name: String,
+    /// The file, as it was named.
+    pub path: String,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps done, those that were skipped included.
+    pub step: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Sum of the training losses since the last validation.
+    pub loss_sum: f64,
+    /// Steps in that sum.
+    pub loss_count: u64,
+    /// Steps skipped because loss or gradients were not finite.
+    pub skipped: u64,
+    /// Those in a row.
+    pub skipped_in_a_row: u64,
+    /// The lowest validation loss.
+    pub best: Option<f64>,
+    /// Validations since.
+    pub stale: u64,
+    /// Every validation.
+    pub history: Vec<Record>,
+}
+
+/// One validation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Mean training loss since the validation before, nats a token.
+    pub training_loss: f64,
+    /// Validation loss, nats a token.
+    pub validation_loss: f64,
+}
+
+/// A checkpoint in memory.
+pub struct Checkpoint {
+    /// Everything but the tensors.
+    pub state: State,
+    /// Weights and moments by name.
+    pub tensors: HashMap<String, Tensor>,
+}
+
+/// Why a checkpoint cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened, written, or put in its place.
+    #[error("{doing} the checkpoint {path}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not a checkpoint, or one that is damaged.
+    #[error("{path} is not a checkpoint of famam-trainer, or it is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Written by a later version.
+    #[error(
+        "the checkpoint {path} has format version {version}, this famam-trainer knows versions up \
+         to {VERSION}: take a newer famam-trainer"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its version.
+        version: u32,
+    },
+}
+
+/// Writes a checkpoint beside `path` and puts it in its place, so that `path` is always whole.
+pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result<(), Error> {
+    let damaged = |what: String| Error::Damaged { path: path.display().to_string(), what };
+    let metadata = serde_json::to_string(state).map_err(|error| damaged(error.to_string()))?;
+    let mut data = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel()).map_err(|error| damaged(error.to_string()))?;
+        let shape: Vec<usize> = tensor.size().into_iter().map(|size| size as usize).collect();
+        data.push((name.as_str(), shape, bytes));
+    }
+    let views = data.iter().map(|(name, shape, bytes)| {
+        Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+    });
+    let views: Result<Vec<_>, safetensors::SafeTensorError> = views.collect();
+    let bytes = views
+        .and_then(|views| {
+            safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), metadata)])))
+        })
+        .map_err(|error| damaged(error.to_string()))?;
+    replace(path, &bytes).map_err(|source| Error::Io {
+        doing: "writing",
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+/// Reads a checkpoint; nothing in it is believed before it is checked.
+pub fn read(path: &Path) -> Result<Checkpoint, Error> {
+    let name = || path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|source| Error::Io { doing: "reading", path: name(), source })?;
+    parse(&bytes).map_err(|what| match what {
+        Wrong::Newer(version) => Error::Newer { path: name(), version },
+        Wrong::Damaged(what) => Error::Damaged { path: name(), what },
+    })
+}
+
+enum Wrong {
+    Newer(u32),
+    Damaged(String),
+}
+
+fn parse(bytes: &[u8]) -> Result<Checkpoint, Wrong> {
+    let damaged = |what: &dyn std::fmt::Display| Wrong::Damaged(what.to_string());
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
+    let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let text = text.ok_or_else(|| damaged(&format!("no {KEY} in its metadata")))?;
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_str(text).map_err(|error| damaged(&error))?;
+    if version > VERSION {
+        return Err(Wrong::Newer(version));
+    }
+    let state: State = serde_json::from_str(text).map_err(|error| damaged(&error))?;
+    state.check().map_err(|what| damaged(&what))?;
+    let stored = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
+    let mut tensors = HashMap::new();
+    for (name, view) in stored.tensors() {
+        if view.dtype() != Dtype::F32 {
+            return Err(damaged(&format!("{name} is {:?}", view.dtype())));
+        }
+        let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, Kind::Float);
+        tensors.insert(name, tensor.map_err(|error| damaged(&error))?);
+    }
+    Ok(Checkpoint { state, tensors })
+}
+
+impl State {
+    /// Whether its parts fit one another.
+    fn check(&self) -> Result<(), String> {
+        self.config.check().map_err(|error| error.to_string())?;
+        let encoding = self.encoding.build(self.vocabulary.genres.len());
+        let encoding = encoding.map_err(|error| error.to_string())?;
+        let expected = self.config.architecture(encoding.vocabulary_size());
+        if self.architecture != expected {
+            return Err("its architecture is not its config's".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file beside `path`, syncs it and renames it.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = PathBuf::from(format!("{}.new", path.display()));
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}

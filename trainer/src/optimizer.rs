@@ -1,0 +1,154 @@
+//! Optimizers, with their moments as tensors so that a checkpoint can hold them.
+
+use std::collections::HashMap;
+
+use tch::{Kind, Tensor};
+
+use crate::config::training::{Config, OptimizerKind};
+
+/// Momentum of Muon, as Jordan 2024 has it.
+const MUON_MOMENTUM: f64 = 0.95;
+/// Makes Muon's steps as large as AdamW's usual ones, so that both share one learning rate
+/// (Liu et al. 2025, *Muon is scalable for LLM training*, section 2.2).
+const MUON_SCALE: f64 = 0.2;
+
+/// One weight with what the optimizer remembers of it.
+pub struct Slot {
+    name: String,
+    weight: Tensor,
+    rule: Rule,
+    decays: bool,
+    first: Tensor,
+    /// Adam's second moment.
+    second: Option<Tensor>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Rule {
+    Adam,
+    Muon,
+}
+
+/// What a step does, the same for all weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// 1 for the first.
+    pub number: u64,
+    /// Learning rate.
+    pub rate: f64,
+    /// What gradients are multiplied by.
+    pub scale: f64,
+}
+
+/// Numbers of the config.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    beta_1: f64,
+    beta_2: f64,
+    epsilon: f64,
+    weight_decay: f64,
+}
+
+impl Settings {
+    /// Those of a config.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            beta_1: config.beta_1,
+            beta_2: config.beta_2,
+            epsilon: config.epsilon,
+            weight_decay: if config.optimizer == OptimizerKind::Adam { 0.0 } else { config.weight_decay },
+        }
+    }
+}
+
+/// A slot for each weight.
+pub fn slots(kind: OptimizerKind, weights: &[(String, Tensor)]) -> Vec<Slot> {
+    weights
+        .iter()
+        .map(|(name, weight)| {
+            let matrix = weight.dim() == 2;
+            let outer = name == "embedding.weight" || name == "head.weight";
+            let muon = kind == OptimizerKind::Muon && matrix && !outer;
+            let weight = weight.detach();
+            Slot {
+                name: name.clone(),
+                rule: if muon { Rule::Muon } else { Rule::Adam },
+                decays: matrix && name != "embedding.weight",
+                first: weight.zeros_like(),
+                second: (!muon).then(|| weight.zeros_like()),
+                weight,
+            }
+        })
+        .collect()
+}
+
+impl Slot {
+    /// The moments with their names.
+    pub fn moments(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        let first = (format!("first.{}", self.name), &self.first);
+        std::iter::once(first)
+            .chain(self.second.as_ref().map(|second| (format!("second.{}", self.name), second)))
+    }
+
+    /// Takes its moments out of `moments`, by the names of [`Slot::moments`]; the name of one that
+    /// is missing or of another shape otherwise.
+    pub fn restore(&mut self, moments: &mut HashMap<String, Tensor>) -> Result<(), String> {
+        let Self { name, first, second, .. } = self;
+        for (moment, kind) in std::iter::once((first, "first")).chain(second.iter_mut().map(|m| (m, "second"))) {
+            let name = format!("{kind}.{name}");
+            match moments.remove(&name) {
+                Some(stored) if stored.size() == moment.size() => *moment = stored,
+                _ => return Err(name),
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the weight by its gradient.
+    pub fn update(&mut self, settings: &Settings, step: Step, gradient: &Tensor) {
+        let gradient = gradient * step.scale;
+        if self.decays && settings.weight_decay > 0.0 {
+            let _ = self.weight.g_mul_scalar_(1.0 - step.rate * settings.weight_decay);
+        }
+        let change = match (self.rule, &mut self.second) {
+            (Rule::Adam, Some(second)) => {
+                let bias = |beta: f64| 1.0 - beta.powf(step.number as f64);
+                let _ = self.first.lerp_(&gradient, 1.0 - settings.beta_1);
+                let _ = second.lerp_(&gradient.square(), 1.0 - settings.beta_2);
+                let divisor = (&*second / bias(settings.beta_2)).sqrt() + settings.epsilon;
+                &self.first / divisor * (step.rate / bias(settings.beta_1))
+            }
+            _ => {
+                // Nesterov's momentum.
+                let _ = self.first.g_mul_scalar_(MUON_MOMENTUM);
+                let _ = self.first.g_add_(&gradient);
+                let size = gradient.size();
+                let longer = size[0].max(size[1]) as f64;
+                let direction = orthogonalize(&(gradient + &self.first * MUON_MOMENTUM));
+                direction * (step.rate * MUON_SCALE * longer.sqrt())
+            }
+        };
+        let _ = self.weight.g_sub_(&change);
+    }
+}
+
+/// The nearest semi-orthogonal matrix, about: five Newton-Schulz steps with the coefficients of
+/// Jordan 2024, *Muon: an optimizer for hidden layers in neural networks*.
+fn orthogonalize(matrix: &Tensor) -> Tensor {
+    let (a, b, c) = (3.4445, -4.7750, 2.0315);
+    let size = matrix.size();
+    let tall = size[0] > size[1];
+    let mut x = if tall { matrix.tr() } else { matrix.shallow_clone() };
+    x = &x / (x.norm() + 1e-7);
+    for _ in 0..5 {
+        let gram = x.matmul(&x.tr());
+        let polynomial = &gram * b + gram.matmul(&gram) * c;
+        x = &x * a + polynomial.matmul(&x);
+    }
+    if tall { x.tr() } else { x }
+}
+
+/// The sum of squares of a gradient.
+pub fn sum_of_squares(gradient: &Tensor) -> f64 {
+    gradient.square().sum(Kind::Double).double_value(&[])
+}

@@ -1,0 +1,402 @@
+//! `train`: a data set to checkpoints.
+//!
+//! A step draws its segments, deals them out in micro-batches to worker threads that each own the
+//! gradients of a replica, adds the gradients up in the order of the micro-batches, and updates.
+//! So the losses of a run are a function of its config and data set alone: the same with any number
+//! of threads, and the same after it was killed and resumed.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use famam_shared::architecture::Transformer;
+
+use crate::batches::{Draw, Music, Purpose, Segment};
+use crate::checkpoint::{self, Checkpoint, DataSet, Progress, Record, State};
+use crate::config;
+use crate::config::training::Config;
+use crate::dataset::{self, Dataset};
+use crate::model::{Model, WeightsError};
+use crate::schedule;
+
+mod progress;
+mod workers;
+
+use progress::Display;
+pub use workers::Workers;
+
+/// Steps in a row that may be skipped because loss or gradients were not finite.
+const MOST_SKIPPED: u64 = 10;
+/// The checkpoint that a run goes on from.
+pub const LAST: &str = "last.safetensors";
+/// The checkpoint with the lowest validation loss.
+pub const BEST: &str = "best.safetensors";
+
+/// Arguments of `famam-trainer train`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// How to train (JSON, see configs/model_training)
+    pub config: PathBuf,
+    /// The data set (HDF5, from `famam-trainer build`)
+    #[arg(long)]
+    pub dataset: PathBuf,
+    /// Folder for checkpoints; goes on where a run of the same config stopped in it [default: the config's output_dir]
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Threads [default: all cores]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Stops after so many minutes, to go on another time
+    #[arg(long)]
+    pub max_minutes: Option<f64>,
+}
+
+/// Why training ended without a model, or before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The config.
+    #[error(transparent)]
+    Config(#[from] config::training::Error),
+    /// A path of the config.
+    #[error(transparent)]
+    Path(#[from] config::UnsetVariable),
+    /// The data set.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// A split has no pieces.
+    #[error("the data set {path} has no {split} pieces: build it from more songs")]
+    Empty {
+        /// The data set.
+        path: String,
+        /// The split.
+        split: &'static str,
+    },
+    /// The folder holds another run.
+    #[error("{folder} holds a run with another {what}: name another folder by --output, or go on with the old")]
+    Another {
+        /// The folder.
+        folder: String,
+        /// `config` or `data set`.
+        what: &'static str,
+    },
+    /// The checkpoint's tensors are not the model's.
+    #[error("the checkpoint {path}: {what}")]
+    Tensors {
+        /// The checkpoint.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The loss is no number.
+    #[error(
+        "loss or gradients of {MOST_SKIPPED} steps in a row up to step {step} were not finite: take a lower \
+         learning_rate or a longer warmup_steps; {folder} keeps the last good checkpoint"
+    )]
+    NotFinite {
+        /// The last of them.
+        step: u64,
+        /// Where the checkpoint is.
+        folder: String,
+    },
+    /// A file of the run cannot be written.
+    #[error("writing {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All steps are done.
+    Steps,
+    /// The validation loss no longer falls.
+    EarlyStop,
+    /// Asked to, by Ctrl+C or `--max-minutes`; the run can go on.
+    Interrupted,
+}
+
+/// Runs `famam-trainer train`.
+pub fn run(args: &Args) -> Result<(), Error> {
+    let config = Config::load(&args.config)?;
+    for warning in config.warnings() {
+        eprintln!("note: {warning}");
+    }
+    let folder = match &args.output {
+        Some(folder) => folder.clone(),
+        None => config::expand(&config.output_dir)?,
+    };
+    let data_set = Dataset::open(&args.dataset)?;
+    let music = Music::read(&data_set)?;
+    let named = DataSet {
+        name: data_set.config().name.clone(),
+        path: args.dataset.display().to_string(),
+        hash: data_set.hash().to_owned(),
+    };
+    let stop = stop_on_signal();
+    let limit = args.max_minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+    let threads = args.threads.unwrap_or_else(cores);
+    let end = Run::open(config, &music, named, &folder, threads)?.train(&stop, limit)?;
+    match end {
+        End::Steps => eprintln!("done; export {}", folder.join(BEST).display()),
+        End::EarlyStop => {
+            eprintln!("the validation loss no longer falls; export {}", folder.join(BEST).display());
+        }
+        End::Interrupted => eprintln!("stopped and saved; the same command goes on"),
+    }
+    Ok(())
+}
+
+/// All cores of the machine.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A flag that Ctrl+C (or a request to terminate) sets; a second one ends the process.
+fn stop_on_signal() -> std::sync::Arc<AtomicBool> {
+    let stop = std::sync::Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step; again to stop at once");
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("note: Ctrl+C will not save ({error})");
+    }
+    stop
+}
+
+/// A run: its model, its optimizer and where it stands.
+pub struct Run<'a> {
+    state: State,
+    folder: PathBuf,
+    draw: Draw<'a>,
+    validation: Vec<Segment>,
+    workers: Workers,
+    steps: u64,
+    validation_every: u64,
+}
+
+impl<'a> Run<'a> {
+    /// Begins a run, or goes on with the one in `folder`.
+    pub fn open(
+        config: Config,
+        music: &'a Music,
+        data_set: DataSet,
+        folder: &Path,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let empty = |split| Error::Empty { path: data_set.path.clone(), split };
+        if music.train.is_empty() {
+            return Err(empty("training"));
+        }
+        if music.validation.is_empty() {
+            return Err(empty("validation"));
+        }
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Error::Io { path: folder.display().to_string(), source })?;
+
+        let draw = Draw::new(&config, music, &music.train);
+        let count = config.validation_segments;
+        let validation = Draw::new(&config, music, &music.validation)
+            .unshifted()
+            .segments(Purpose::Validation, |segments, _| segments >= count);
+        let epoch = steps_of_an_epoch(&config, music, &draw);
+        let steps = config.steps.unwrap_or(config.epochs.saturating_mul(epoch));
+        let validation_every = config.validation_every.unwrap_or(epoch);
+
+        let last = folder.join(LAST);
+        let (state, workers) = if last.exists() {
+            let Checkpoint { state, mut tensors } = checkpoint::read(&last)?;
+            let another = |what| Error::Another { folder: folder.display().to_string(), what };
+            if !same_run(&state.config, &config) {
+                return Err(another("config"));
+            }
+            if state.data_set.hash != data_set.hash {
+                return Err(another("data set"));
+            }
+            let wrong = |what: String| Error::Tensors { path: last.display().to_string(), what };
+            let model = model(&state.architecture, &mut tensors).map_err(|error| wrong(error.to_string()))?;
+            let mut workers = Workers::new(model, &config, threads);
+            workers.restore(&mut tensors).map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
+            eprintln!("going on at step {} of {steps}", state.progress.step);
+            (State { config, data_set, ..state }, workers)
+        } else {
+            let architecture = config.architecture(music.encoding.vocabulary_size());
+            tch::manual_seed(config.random_seed as i64);
+            let model = Model::new(&architecture, tch::Device::Cpu);
+            let workers = Workers::new(model, &config, threads);
+            let state = State {
+                version: checkpoint::VERSION,
+                segment_bars: config.segment_bars.or(music.reading.segment_bars),
+                config,
+                architecture,
+                encoding: music.spec.clone(),
+                vocabulary: music.vocabulary.clone(),
+                data_set,
+                progress: Progress::default(),
+            };
+            (state, workers)
+        };
+        Ok(Self { state, folder: folder.to_owned(), draw, validation, workers, steps, validation_every })
+    }
+
+    /// Where the run stands.
+    pub fn progress(&self) -> &Progress {
+        &self.state.progress
+    }
+
+    /// Trains until the end, `stop`, or `limit`.
+    pub fn train(&mut self, stop: &AtomicBool, limit: Option<Duration>) -> Result<End, Error> {
+        let begin = Instant::now();
+        let mut saved = Instant::now();
+        let every = Duration::from_secs_f64(self.state.config.checkpoint_minutes * 60.0);
+        let mut display = Display::new(&self.state, self.steps);
+        let end = loop {
+            let patience = self.state.config.early_stopping_patience.max(1);
+            if self.state.config.use_early_stopping && self.state.progress.stale >= patience {
+                break End::EarlyStop;
+            }
+            if self.state.progress.step >= self.steps {
+                break End::Steps;
+            }
+            if stop.load(Ordering::Relaxed) || limit.is_some_and(|limit| begin.elapsed() >= limit) {
+                break End::Interrupted;
+            }
+            self.step(&mut display)?;
+            let step = self.state.progress.step;
+            if step.is_multiple_of(self.validation_every) || step == self.steps {
+                self.validate(&mut display)?;
+                saved = Instant::now();
+            } else if saved.elapsed() >= every {
+                self.save(LAST)?;
+                saved = Instant::now();
+            }
+        };
+        self.save(LAST)?;
+        display.finish();
+        Ok(end)
+    }
+
+    fn step(&mut self, display: &mut Display) -> Result<(), Error> {
+        let begin = Instant::now();
+        let State { config, progress, .. } = &mut self.state;
+        let number = progress.step + 1;
+        let segments = segments_of_step(config, &self.draw, number);
+        let rate = schedule::learning_rate(config, number, self.steps);
+        let tokens: usize = segments.iter().map(|segment| segment.tokens.len()).sum();
+        let loss = self.workers.step(config, &segments, number, rate);
+        progress.step = number;
+        progress.tokens += tokens as u64;
+        progress.seconds += begin.elapsed().as_secs_f64();
+        match loss {
+            Some(loss) => {
+                progress.loss_sum += loss;
+                progress.loss_count += 1;
+                progress.skipped_in_a_row = 0;
+            }
+            None => {
+                progress.skipped += 1;
+                progress.skipped_in_a_row += 1;
+                if progress.skipped_in_a_row >= MOST_SKIPPED {
+                    let folder = self.folder.display().to_string();
+                    return Err(Error::NotFinite { step: number, folder });
+                }
+            }
+        }
+        display.step(progress, loss, tokens, begin.elapsed());
+        Ok(())
+    }
+
+    fn validate(&mut self, display: &mut Display) -> Result<(), Error> {
+        let begin = Instant::now();
+        let validation_loss = self.workers.evaluate(&self.state.config, &self.validation);
+        let State { config, progress, .. } = &mut self.state;
+        progress.seconds += begin.elapsed().as_secs_f64();
+        let record = Record {
+            step: progress.step,
+            tokens: progress.tokens,
+            seconds: progress.seconds,
+            learning_rate: schedule::learning_rate(config, progress.step, self.steps),
+            training_loss: progress.loss_sum / progress.loss_count.max(1) as f64,
+            validation_loss,
+        };
+        (progress.loss_sum, progress.loss_count) = (0.0, 0);
+        let better = progress
+            .best
+            .is_none_or(|best| validation_loss < best - config.early_stopping_min_delta);
+        progress.stale = if better { 0 } else { progress.stale + 1 };
+        let best = progress.best.is_none_or(|best| validation_loss < best);
+        if best {
+            progress.best = Some(validation_loss);
+        }
+        display.validation(&record, best);
+        progress.history.push(record);
+        if best {
+            self.save(BEST)?;
+        }
+        self.save(LAST)
+    }
+
+    fn save(&self, name: &str) -> Result<(), Error> {
+        if self.state.config.save_history {
+            let path = self.folder.join("history.json");
+            serde_json::to_vec_pretty(&self.state.progress.history)
+                .map_err(std::io::Error::from)
+                .and_then(|bytes| checkpoint::replace(&path, &bytes))
+                .map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+        }
+        Ok(checkpoint::write(&self.folder.join(name), &self.state, &self.workers.tensors())?)
+    }
+}
+
+/// The model in a checkpoint's tensors, which are taken out.
+fn model(
+    architecture: &Transformer,
+    tensors: &mut std::collections::HashMap<String, tch::Tensor>,
+) -> Result<Model, WeightsError> {
+    let weights = architecture
+        .weights()
+        .into_iter()
+        .filter_map(|(name, _)| tensors.remove_entry(&name))
+        .collect();
+    Model::from_weights(architecture, weights, tch::Device::Cpu)
+}
+
+/// Whether two configs make the same run; where it is saved and how it ends may differ.
+fn same_run(a: &Config, b: &Config) -> bool {
+    let same = |config: &Config| Config {
+        output_dir: String::new(),
+        save_history: true,
+        checkpoint_minutes: 1.0,
+        use_early_stopping: true,
+        early_stopping_patience: 0,
+        ..config.clone()
+    };
+    same(a) == same(b)
+}
+
+fn segments_of_step(config: &Config, draw: &Draw, step: u64) -> Vec<Segment> {
+    draw.segments(Purpose::Step(step), |segments, tokens| match config.batch_tokens {
+        Some(enough) => tokens >= enough,
+        None => segments >= config.batch_size,
+    })
+}
+
+/// Steps that see as many tokens as the training split has, about: measured on the first 20.
+fn steps_of_an_epoch(config: &Config, music: &Music, draw: &Draw) -> u64 {
+    let sample = 20;
+    let tokens: usize = (1..=sample)
+        .flat_map(|step| segments_of_step(config, draw, step))
+        .map(|segment| segment.scored())
+        .sum();
+    (music.train_tokens() * sample).div_ceil(tokens.max(1) as u64).max(1)
+}

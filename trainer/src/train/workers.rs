@@ -1,0 +1,169 @@
+//! Worker threads: gradients of micro-batches, sums over them, updates of weights.
+//!
+//! Each worker runs torch on one thread of its own. On the few cores of a desktop that is faster
+//! than all cores on one operation after another, and does not suffer when others use a core too.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use crate::batches::Segment;
+use crate::config::training::Config;
+use crate::model::{Dropout, Model, Ragged};
+use crate::optimizer::{self, Settings, Slot, Step};
+
+/// A model with its optimizer, and a replica for each thread.
+pub struct Workers {
+    replicas: Vec<Model>,
+    slots: Vec<Slot>,
+}
+
+impl Workers {
+    /// `threads` workers on one model.
+    pub fn new(model: Model, config: &Config, threads: usize) -> Self {
+        let slots = optimizer::slots(config.optimizer, model.weights());
+        let mut replicas: Vec<Model> = (1..threads).map(|_| model.replica()).collect();
+        replicas.push(model);
+        Self { replicas, slots }
+    }
+
+    /// Weights and moments, by name.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let weights = self.replicas[0].weights().iter();
+        let weights = weights.map(|(name, weight)| (name.clone(), weight.detach()));
+        let moments = self.slots.iter().flat_map(Slot::moments);
+        weights.chain(moments.map(|(name, moment)| (name, moment.shallow_clone()))).collect()
+    }
+
+    /// Takes the moments out of `tensors`; the name of one that does not fit otherwise.
+    pub fn restore(&mut self, tensors: &mut HashMap<String, Tensor>) -> Result<(), String> {
+        self.slots.iter_mut().try_for_each(|slot| slot.restore(tensors))
+    }
+
+    /// One step on `segments`: the mean loss, in nats a token; `None`, and nothing done, where loss
+    /// or gradients are not finite.
+    pub fn step(&mut self, config: &Config, segments: &[Segment], number: u64, rate: f64) -> Option<f64> {
+        let scored: usize = segments.iter().map(Segment::scored).sum();
+        let share = 1.0 / scored.max(1) as f64;
+        let micro = micro_batches(segments, config.micro_batch_tokens);
+        let micro = micro.into_iter().enumerate().collect();
+        let mut parts = each(&mut self.replicas, micro, |model, (i, segments)| {
+            let mut rng = ChaCha8Rng::seed_from_u64(!config.random_seed);
+            rng.set_stream(number << 20 | i as u64);
+            let mut dropout = Dropout::new(config.dropout_rate, rng);
+            let batch = ragged(segments, model);
+            let loss = model.loss(&batch, &mut dropout, config.label_smoothing) * share;
+            loss.backward();
+            let gradients = model.weights().iter().map(|(_, weight)| taken(weight)).collect();
+            (loss.double_value(&[]), gradients)
+        });
+        let loss: f64 = parts.iter().map(|(loss, _)| loss).sum();
+
+        let mut by_weight: Vec<Vec<Tensor>> = Vec::new();
+        by_weight.resize_with(self.slots.len(), Vec::new);
+        for (_, gradients) in &mut parts {
+            let gradients: &mut Vec<Tensor> = gradients;
+            for (list, gradient) in std::iter::zip(&mut by_weight, gradients.drain(..)) {
+                list.push(gradient);
+            }
+        }
+        let sums = each(&mut self.replicas, by_weight, |_, parts| {
+            let sum = parts.into_iter().reduce(|mut sum, part| sum.g_add_(&part));
+            let sum = sum.unwrap_or_default();
+            (optimizer::sum_of_squares(&sum), sum)
+        });
+        let norm = sums.iter().map(|(square, _)| square).sum::<f64>().sqrt();
+        if !loss.is_finite() || !norm.is_finite() {
+            return None;
+        }
+        let clip = config.use_gradient_clipping && norm > config.gradient_clip_value;
+        let scale = if clip { config.gradient_clip_value / norm } else { 1.0 };
+        let settings = Settings::new(config);
+        let step = Step { number, rate, scale };
+        let work = std::iter::zip(&mut self.slots, sums).collect();
+        each(&mut self.replicas, work, |_, (slot, (_, gradient))| {
+            tch::no_grad(|| slot.update(&settings, step, &gradient));
+        });
+        Some(loss)
+    }
+
+    /// The mean loss on `segments`, nats a token, without label smoothing.
+    pub fn evaluate(&mut self, config: &Config, segments: &[Segment]) -> f64 {
+        let scored: usize = segments.iter().map(Segment::scored).sum();
+        let micro = micro_batches(segments, config.micro_batch_tokens);
+        let losses = each(&mut self.replicas, micro, |model, segments| {
+            let batch = ragged(segments, model);
+            tch::no_grad(|| model.loss(&batch, &mut Dropout::none(), 0.0)).double_value(&[])
+        });
+        losses.iter().sum::<f64>() / scored.max(1) as f64
+    }
+}
+
+/// Deals `work` out to a thread for each worker; the results in the order of the work.
+fn each<W: Send, I: Send, O: Send>(
+    workers: &mut [W],
+    work: Vec<I>,
+    job: impl Fn(&mut W, I) -> O + Sync,
+) -> Vec<O> {
+    let mut results: Vec<Option<O>> = Vec::new();
+    results.resize_with(work.len(), || None);
+    let queue = Mutex::new(work.into_iter().zip(&mut results));
+    let next = || queue.lock().unwrap_or_else(|broken| broken.into_inner()).next();
+    std::thread::scope(|scope| {
+        for worker in workers {
+            let (next, job) = (&next, &job);
+            scope.spawn(move || {
+                tch::set_num_threads(1);
+                while let Some((item, result)) = next() {
+                    *result = Some(job(worker, item));
+                }
+            });
+        }
+    });
+    drop(queue);
+    results.into_iter().flatten().collect()
+}
+
+/// Neighbouring segments, together about as long as `tokens` and no longer where they are several.
+fn micro_batches(segments: &[Segment], tokens: usize) -> Vec<&[Segment]> {
+    let mut batches = Vec::new();
+    let (mut begin, mut sum) = (0, 0);
+    for (i, segment) in segments.iter().enumerate() {
+        if i > begin && sum + segment.tokens.len() > tokens {
+            batches.push(&segments[begin..i]);
+            (begin, sum) = (i, 0);
+        }
+        sum += segment.tokens.len();
+    }
+    if begin < segments.len() {
+        batches.push(&segments[begin..]);
+    }
+    batches
+}
+
+/// The tensors of some segments. The last token of each is only a target.
+fn ragged(segments: &[Segment], model: &Model) -> Ragged {
+    let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+    let (mut scored, mut targets) = (Vec::new(), Vec::new());
+    for Segment { tokens, first } in segments {
+        let begin = ids.len();
+        let inputs = tokens.len() - 1;
+        ids.extend(tokens[..inputs].iter().map(|&token| i64::from(token)));
+        lengths.push(inputs as i64);
+        scored.extend((first - 1..inputs).map(|i| (begin + i) as i64));
+        targets.extend(tokens[*first..].iter().map(|&token| i64::from(token)));
+    }
+    let tensor = |indices: Vec<i64>| Tensor::from_slice(&indices).to_device(model.device());
+    Ragged { ids: tensor(ids), lengths, scored: tensor(scored), targets: tensor(targets) }
+}
+
+/// The gradient of a weight, which is left without one.
+fn taken(weight: &Tensor) -> Tensor {
+    let gradient = weight.grad();
+    let taken = gradient.copy();
+    let _ = gradient.shallow_clone().zero_();
+    taken
+}
