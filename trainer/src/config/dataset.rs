@@ -5,6 +5,7 @@
 //! tempo is not applied by `build`: the data set keeps whole pieces, and training reads the
 //! config from the file when it cuts them.
 
+use std::ops::Range;
 use std::path::Path;
 
 use famam_shared::encoding::{self, multitrack};
@@ -177,29 +178,6 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The encoding that the config asks for; `None` where it is not implemented yet.
-    pub fn encoding(&self) -> Option<encoding::Spec> {
-        match self.encoder_type {
-            EncoderType::Multitrack => Some(encoding::Spec::Multitrack(multitrack::Settings {
-                positions_per_bar: self.positions_per_bar,
-                max_duration_bars: self.max_duration_bars,
-                max_metre_bars: self.max_metre_bars,
-                velocity_bins: self.velocity_bins,
-            })),
-            EncoderType::Remi | EncoderType::Event => None,
-        }
-    }
-
-    /// The bars of a segment; `None` where pieces are not cut.
-    pub fn bars_per_segment(&self) -> Option<usize> {
-        let (numerator, denominator) = self.time_signature;
-        let bar = 4 * self.resolution * u32::from(numerator) / u32::from(denominator).max(1);
-        self.segment_bars
-            .or_else(|| self.segment_length.map(|ticks| (ticks / bar.max(1)) as usize))
-    }
-}
-
 /// Why a config cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -219,14 +197,108 @@ pub enum Error {
         /// What is wrong where.
         source: serde_json::Error,
     },
+    /// A field has a value that it cannot have.
+    #[error("{field} is {value}: {expected}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
 }
 
 impl Config {
-    /// Reads a config.
+    /// Reads a config and checks it, all but its paths.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let name = || path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::Read { path: name(), source })?;
         serde_json::from_str(&text).map_err(|source| Error::Json { path: name(), source })
     }
+
+    /// Refuses values that fields cannot have.
+    pub fn check(&self) -> Result<(), Error> {
+        let (numerator, denominator) = self.time_signature;
+        let (slowest, fastest) = self.tempo_variation_range;
+        let fraction = |share: f64| (0.0..1.0).contains(&share);
+        let seconds = |limit: Option<f64>| limit.is_none_or(|limit| limit >= 0.0);
+        let durations = self.min_duration_seconds.zip(self.max_duration_seconds);
+        #[rustfmt::skip]
+        let rules: [(bool, &'static str, String, &'static str); 25] = [
+            (!self.input_dirs.is_empty(), "input_dirs", "[]".into(), "expected a folder at least"),
+            (!self.output_path.is_empty(), "output_path", "empty".into(), "expected a file to write"),
+            (self.min_tracks >= 1, "min_tracks", self.min_tracks.to_string(), "expected 1 or more"),
+            (self.max_tracks >= self.min_tracks, "max_tracks", self.max_tracks.to_string(), "expected min_tracks or more"),
+            (seconds(self.min_duration_seconds), "min_duration_seconds", text(self.min_duration_seconds), "expected 0 or more"),
+            (seconds(self.max_duration_seconds), "max_duration_seconds", text(self.max_duration_seconds), "expected 0 (no limit) or more"),
+            (durations.is_none_or(|(least, most)| most == 0.0 || least <= most), "max_duration_seconds", text(self.max_duration_seconds), "expected min_duration_seconds or more"),
+            ((1..=960_000).contains(&self.resolution), "resolution", self.resolution.to_string(), "expected 1 to 960000 ticks a quarter"),
+            (numerator >= 1 && denominator.is_power_of_two(), "time_signature", format!("[{numerator}, {denominator}]"), "expected beats in a bar and a power of two, as in [3, 4]"),
+            ((1..=960_000).contains(&self.quantize_grid), "quantize_grid", self.quantize_grid.to_string(), "expected 1 to 960000 ticks"),
+            (self.segment_bars != Some(0), "segment_bars", "0".into(), "expected 1 or more, or null for whole pieces"),
+            (self.segment_bars.is_some() || self.segment_length.is_none_or(|ticks| ticks > 0 && ticks.is_multiple_of(self.bar_ticks())), "segment_length", text(self.segment_length), "expected whole bars of time_signature in ticks of resolution (segments are cut at bar lines; segment_bars says it more simply)"),
+            ((0.0..=1.0).contains(&self.max_padding_ratio), "max_padding_ratio", self.max_padding_ratio.to_string(), "expected 0 to 1"),
+            (self.transposition_semitones.iter().all(|shift| (-127..=127).contains(shift)), "transposition_semitones", format!("{:?}", self.transposition_semitones), "expected -127 to 127"),
+            (slowest > 0.0 && slowest <= fastest && fastest.is_finite(), "tempo_variation_range", format!("[{slowest}, {fastest}]"), "expected the slowest factor, above 0, then the fastest"),
+            (self.tempo_variation_steps >= 1 || !self.enable_tempo_variation, "tempo_variation_steps", self.tempo_variation_steps.to_string(), "expected 1 or more"),
+            (self.max_seq_length >= 1, "max_seq_length", self.max_seq_length.to_string(), "expected 1 or more"),
+            (self.positions_per_bar >= 1, "positions_per_bar", self.positions_per_bar.to_string(), "expected 1 or more"),
+            (self.max_samples != Some(0), "max_samples", "0".into(), "expected 1 or more, or null for all files"),
+            (fraction(self.validation_fraction), "validation_fraction", self.validation_fraction.to_string(), "expected 0 or more, below 1"),
+            (fraction(self.test_fraction), "test_fraction", self.test_fraction.to_string(), "expected 0 or more, below 1"),
+            (self.validation_fraction + self.test_fraction < 1.0, "test_fraction", self.test_fraction.to_string(), "expected less than what validation_fraction leaves"),
+            (!self.source_separator.is_empty(), "source_separator", "empty".into(), "expected what ends a source, as \"-\""),
+            (self.remove_empty_tracks, "remove_empty_tracks", "false".into(), "expected true: a track without notes has no tokens"),
+            (self.encoder_type == EncoderType::Multitrack, "encoder_type", self.encoder_type.name().into(), "this version builds \"multitrack\" only (a config that names none means \"remi\", as in Famam)"),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, field, value, expected)) => Err(Error::Field { field, value, expected }),
+            None => Ok(()),
+        }
+    }
+
+    /// The encoding that the config asks for.
+    pub fn encoding(&self) -> encoding::Spec {
+        encoding::Spec::Multitrack(multitrack::Settings {
+            positions_per_bar: self.positions_per_bar,
+            max_duration_bars: self.max_duration_bars,
+            max_metre_bars: self.max_metre_bars,
+            velocity_bins: self.velocity_bins,
+        })
+    }
+
+    /// Ticks of `resolution` in a bar of `time_signature`, at least 1.
+    fn bar_ticks(&self) -> u32 {
+        let (numerator, denominator) = self.time_signature;
+        (4 * self.resolution * u32::from(numerator) / u32::from(denominator).max(1)).max(1)
+    }
+
+    /// The segments of a piece of `bars` bars. Where the last one lacks more than
+    /// `max_padding_ratio` of its bars, it is left out.
+    pub fn segments(&self, bars: usize) -> Vec<Range<usize>> {
+        let length = self.segment_bars;
+        let length = length.or(self.segment_length.map(|t| (t / self.bar_ticks()) as usize));
+        let length = length.unwrap_or(bars).max(1);
+        let mut segments: Vec<_> =
+            (0..bars).step_by(length).map(|start| start..bars.min(start + length)).collect();
+        let missing = |segment: &Range<usize>| (length - segment.len()) as f64 / length as f64;
+        segments.pop_if(|last| missing(last) > self.max_padding_ratio);
+        segments
+    }
+}
+
+impl EncoderType {
+    fn name(self) -> &'static str {
+        match self {
+            EncoderType::Remi => "remi",
+            EncoderType::Event => "event",
+            EncoderType::Multitrack => "multitrack",
+        }
+    }
+}
+
+fn text<T: ToString>(value: Option<T>) -> String {
+    value.map_or("null".to_owned(), |value| value.to_string())
 }

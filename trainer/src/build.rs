@@ -1,0 +1,215 @@
+//! Building a data set: folders of MIDI files to one HDF5 file.
+//!
+//! 1. [`files`]: every MIDI file below the input folders, in one order.
+//! 2. [`genres`]: each one's genre from the tables beside it; some are left out for it.
+//! 3. [`prepare`]: each one read, filtered, quantized and encoded, in parallel ([`ordered`]).
+//! 4. Written in order, one at a time, beside the data set's place.
+//! 5. [`songs`]: versions of one song found, songs split; the file put in its place.
+//!
+//! Memory holds the files' names and a few hundred bytes for each piece, never the music.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use famam_shared::encoding::SettingsError;
+
+use crate::config;
+use crate::config::dataset::{Config, GenreFrom};
+use crate::dataset::{self, Header, Piece, Split, Writer};
+
+pub mod files;
+pub mod genres;
+pub mod labels;
+pub mod ordered;
+pub mod prepare;
+pub mod progress;
+pub mod songs;
+pub mod summary;
+
+use files::Found;
+use genres::Genres;
+use labels::Labels;
+use prepare::{Prepared, Reason, prepare};
+use progress::Progress;
+use songs::Songs;
+use summary::Summary;
+
+/// Why a data set was not built. What stood in its place before is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The config cannot be used.
+    #[error(transparent)]
+    Config(#[from] config::dataset::Error),
+    /// A path in the config cannot be expanded.
+    #[error(transparent)]
+    Path(#[from] config::UnsetVariable),
+    /// The encoding refuses its settings.
+    #[error("the config's encoding: {0}")]
+    Encoding(#[from] SettingsError),
+    /// An input folder or a table cannot be read.
+    #[error("reading {path}: {source}")]
+    Read {
+        /// The folder or file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The input folders hold no MIDI file.
+    #[error("no file ending in .mid, .midi or .kar in {0}")]
+    NoFiles(String),
+    /// Every file was left out.
+    #[error("none of the files can be used:\n{0}")]
+    NothingLeft(Box<Summary>),
+    /// The data set cannot be written.
+    #[error(transparent)]
+    Write(#[from] dataset::Error),
+    /// The user stopped it.
+    #[error("stopped; nothing was written")]
+    Stopped,
+}
+
+/// Builds the data set that `config` describes, on `threads` threads, unless `stop` is set
+/// meanwhile.
+pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summary, Error> {
+    let start = Instant::now();
+    config.check()?;
+    let output = config::expand(&config.output_path)?;
+    let roots: Vec<PathBuf> =
+        config.input_dirs.iter().map(|root| config::expand(root)).collect::<Result<_, _>>()?;
+    let mut files = files::find(&roots).map_err(|(path, source)| read_error(&path, source))?;
+    if let Some(most) = config.max_samples {
+        files.truncate(most);
+    }
+    if files.is_empty() {
+        return Err(Error::NoFiles(config.input_dirs.join(", ")));
+    }
+    let labels = genre_labels(config, &roots, &files)?;
+    let Genres { vocabulary, files: genres } = Genres::new(&labels, config);
+    let encoding = config.encoding();
+    let encoder = encoding.build(vocabulary.genres.len())?;
+    let song_tables = tables(&roots, "song.tsv")?;
+
+    let header = Header { vocabulary, encoding, config: config.clone() };
+    let mut summary = Summary::new(files.len(), &header.vocabulary);
+    let mut writer = Writer::create(&output, header)?;
+    let mut songs = Songs::default();
+    let mut progress = Progress::new(files.len(), config.verbose);
+    let jobs: Vec<_> = std::iter::zip(&files, &genres).collect();
+    ordered::map(
+        &jobs,
+        threads,
+        |(file, genre)| match genre {
+            Err(reason) => Err((*reason, String::new())),
+            Ok(genre) => {
+                prepare(&file.path, &*encoder, config).map(|prepared| (*genre, prepared))
+            }
+        },
+        |result| result.as_ref().map_or(0, |(_, prepared)| prepared.bytes()),
+        |i, result| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Stopped);
+            }
+            progress.done(i);
+            let file = &files[i];
+            match result {
+                Err((reason, words)) => {
+                    summary.leave_out(reason);
+                    if reason == Reason::Unreadable {
+                        progress.say(&format!("left out: {words}"));
+                    }
+                }
+                Ok((genre, prepared)) => {
+                    summary.used += 1;
+                    summary.losses += prepared.losses;
+                    summary.genres[usize::from(genre)].1 += 1;
+                    let key = song_tables[file.root].of(file);
+                    let fingerprints = prepared.fingerprints;
+                    for piece in pieces(file, genre, prepared, config, &*encoder) {
+                        summary.take(&piece, config);
+                        writer.push(&piece)?;
+                        let key = key.map_or_else(|| own_song(file), str::to_owned);
+                        songs.push(key, Some(fingerprints));
+                    }
+                }
+            }
+            Ok(())
+        },
+    )?;
+    progress.finish();
+    if summary.pieces == 0 {
+        return Err(Error::NothingLeft(Box::new(summary)));
+    }
+    let seed = config.random_seed.unwrap_or(0);
+    let split = songs.split(config.validation_fraction, config.test_fraction, seed);
+    for place in Split::ALL {
+        let songs = split.iter().filter(|(_, split)| *split == place).map(|(song, _)| song);
+        summary.songs[place as usize] = songs.collect::<std::collections::HashSet<_>>().len();
+    }
+    writer.finish(split)?;
+    summary.time = start.elapsed();
+    Ok(summary)
+}
+
+/// The song that a file is of by its own name.
+fn own_song(file: &Found) -> String {
+    format!("{}/{}", file.folder(), files::without_version(file.stem()))
+}
+
+/// A file's sequences as pieces. Its notes are counted at the first, so that sums are right.
+fn pieces(
+    file: &Found,
+    genre: u16,
+    prepared: Prepared,
+    config: &Config,
+    encoding: &dyn famam_shared::encoding::Encoding,
+) -> impl Iterator<Item = Piece> {
+    let source = file.stem().split(config.source_separator.as_str()).next().unwrap_or_default();
+    let notes = prepared.losses.notes as u32;
+    prepared.bodies.into_iter().enumerate().map(move |(i, body)| Piece {
+        genre,
+        instruments: encoding.instruments(&body.tokens),
+        body,
+        song: String::new(),
+        split: Split::Train,
+        notes: if i == 0 { notes } else { 0 },
+        source: source.to_owned(),
+        name: file.name.clone(),
+    })
+}
+
+/// The label of each file: by the config's table, by the one in its input folder, by its folder.
+fn genre_labels(
+    config: &Config,
+    roots: &[PathBuf],
+    files: &[Found],
+) -> Result<Vec<Option<String>>, Error> {
+    let own = match &config.genre_tsv_path {
+        None => Labels::default(),
+        Some(path) => {
+            let path = config::expand(path)?;
+            Labels::read(&path).map_err(|source| read_error(&path, source))?
+        }
+    };
+    let beside = tables(roots, "genre.tsv")?;
+    let label = |file: &Found| {
+        let said = own.of(file).or_else(|| beside[file.root].of(file));
+        let folder = (config.genre_from == GenreFrom::Folder).then(|| file.folder());
+        said.or(folder).filter(|genre| !genre.is_empty()).map(str::to_owned)
+    };
+    Ok(files.iter().map(label).collect())
+}
+
+/// The table `name` in each input folder; empty where there is none.
+fn tables(roots: &[PathBuf], name: &str) -> Result<Vec<Labels>, Error> {
+    let table = |root: &PathBuf| {
+        let path = root.join(name);
+        Labels::read_if_there(&path).map_err(|source| read_error(&path, source))
+    };
+    roots.iter().map(table).collect()
+}
+
+fn read_error(path: &Path, source: io::Error) -> Error {
+    Error::Read { path: path.display().to_string(), source }
+}

@@ -1,0 +1,150 @@
+//! What a build did, in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use famam_shared::instrument::Instrument;
+use famam_shared::quantize::Losses;
+use famam_shared::vocabulary::Vocabulary;
+
+use super::prepare::Reason;
+use crate::config::dataset::Config;
+use crate::dataset::{Piece, Split};
+
+/// Counts over a build.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// MIDI files found.
+    pub found: usize,
+    /// Files in the data set.
+    pub used: usize,
+    /// Files left out, by reason.
+    pub left_out: BTreeMap<Reason, usize>,
+    /// Sequences.
+    pub pieces: usize,
+    /// Songs in each of [`Split::ALL`].
+    pub songs: [usize; 3],
+    /// Bars.
+    pub bars: usize,
+    /// Segments as the config cuts them, before transposition.
+    pub segments: usize,
+    /// Tokens.
+    pub tokens: usize,
+    /// What quantization changed.
+    pub losses: Losses,
+    /// Files of each genre of the vocabulary.
+    pub genres: Vec<(String, usize)>,
+    /// Pieces in which each instrument plays, by its index.
+    pub instruments: Vec<usize>,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl Summary {
+    /// Of no pieces yet.
+    pub(super) fn new(found: usize, vocabulary: &Vocabulary) -> Self {
+        Self {
+            found,
+            used: 0,
+            left_out: BTreeMap::new(),
+            pieces: 0,
+            songs: [0; 3],
+            bars: 0,
+            segments: 0,
+            tokens: 0,
+            losses: Losses::default(),
+            genres: vocabulary.genres.iter().map(|genre| (genre.clone(), 0)).collect(),
+            instruments: vec![0; Instrument::COUNT],
+            time: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn leave_out(&mut self, reason: Reason) {
+        *self.left_out.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn take(&mut self, piece: &Piece, config: &Config) {
+        self.pieces += 1;
+        self.bars += piece.body.bars.len();
+        self.segments += config.segments(piece.body.bars.len()).len();
+        self.tokens += piece.body.tokens.len();
+        piece
+            .instruments
+            .iter()
+            .for_each(|instrument| self.instruments[usize::from(instrument.index())] += 1);
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.time.as_secs_f64().max(1e-9);
+        let share = |part: u64, whole: u64| 100.0 * part as f64 / (whole as f64).max(1.0);
+        writeln!(f, "files       {} found, {} used", self.found, self.used)?;
+        for (reason, count) in &self.left_out {
+            writeln!(f, "            {count} left out: {reason}")?;
+        }
+        writeln!(
+            f,
+            "songs       {} train, {} validation, {} test",
+            self.songs[Split::Train as usize],
+            self.songs[Split::Validation as usize],
+            self.songs[Split::Test as usize]
+        )?;
+        writeln!(
+            f,
+            "pieces      {}, {} bars, {} segments",
+            self.pieces, self.bars, self.segments
+        )?;
+        let kept = self.losses.kept();
+        writeln!(
+            f,
+            "notes       {} read, {:.2} % of them kept by quantization",
+            self.losses.notes,
+            share(kept, self.losses.notes)
+        )?;
+        writeln!(
+            f,
+            "tokens      {}, {:.2} a note",
+            self.tokens,
+            self.tokens as f64 / (kept as f64).max(1.0)
+        )?;
+        let genres: Vec<_> =
+            self.genres.iter().filter(|(_, files)| *files > 0).collect();
+        writeln!(f, "genres      {}", listed(&genres, |(genre, files)| format!("{genre} {files}")))?;
+        let mut instruments: Vec<(Instrument, usize)> =
+            Instrument::all().zip(self.instruments.iter().copied()).collect();
+        instruments.sort_by_key(|&(_, pieces)| std::cmp::Reverse(pieces));
+        instruments.retain(|&(_, pieces)| pieces > 0);
+        instruments.truncate(10);
+        writeln!(
+            f,
+            "instruments {}",
+            listed(&instruments, |(instrument, pieces)| format!("{instrument} {pieces}"))
+        )?;
+        write!(
+            f,
+            "time        {seconds:.1} s: {:.0} files/s, {:.0} tokens/s",
+            self.found as f64 / seconds,
+            self.tokens as f64 / seconds
+        )
+    }
+}
+
+/// Items in words, on lines of some 80 letters under the first.
+fn listed<T>(items: &[T], words: impl Fn(&T) -> String) -> String {
+    let mut lines = String::new();
+    let mut width = 0;
+    for (i, item) in items.iter().enumerate() {
+        let word = words(item);
+        if i > 0 {
+            lines.push(',');
+            let wrap = width + word.len() > 66;
+            lines.push_str(if wrap { "\n            " } else { " " });
+            width = if wrap { 0 } else { width };
+        }
+        width += word.len() + 2;
+        lines.push_str(&word);
+    }
+    lines
+}

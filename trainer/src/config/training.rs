@@ -1,0 +1,487 @@
+//! How to train: Famam's `TrainingConfig` as JSON, with our own fields beside its own.
+//!
+//! Famam's files load unchanged. A field whose meaning is not supported yet is refused by name
+//! where it would change the model or the loss, and named in [`Config::warnings`] where it would not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use famam_shared::architecture::{Activation, Positions, Transformer};
+use serde::{Deserialize, Serialize};
+
+/// How a model is trained. The fields up to `batch_size_per_replica` are Famam's, with its defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The model's name.
+    pub model_name: String,
+    /// `transformer`; `lstm` is not supported yet.
+    pub model_type: ModelType,
+    /// Tokens that the model sees at once, the head included.
+    pub max_seq_length: usize,
+    /// Width of the hidden states.
+    pub d_model: usize,
+    /// Dropout on the embeddings and on what each branch adds.
+    pub dropout_rate: f64,
+    /// Blocks.
+    pub num_layers: usize,
+    /// Query heads.
+    pub num_heads: usize,
+    /// Width inside the feed-forward network.
+    pub d_ff: usize,
+    /// Relative attention rather than rotary positions; `positions` overrides it.
+    pub use_relative_attention: bool,
+    /// The largest distance that relative attention tells from larger ones.
+    pub max_relative_position: usize,
+    /// Of the LSTM.
+    pub lstm_units: Vec<usize>,
+    /// Of the LSTM.
+    pub bidirectional: bool,
+    /// Of the LSTM.
+    pub recurrent_dropout: f64,
+    /// Segments in a step; `batch_tokens` overrides it.
+    pub batch_size: usize,
+    /// Passes over as many tokens as the training split has; `steps` overrides it.
+    pub epochs: u64,
+    /// The highest learning rate. The schedule `transformer` takes its own from `d_model`.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises.
+    pub warmup_steps: u64,
+    /// Share of the target that is spread over the whole vocabulary.
+    pub label_smoothing: f64,
+    /// What turns gradients into steps.
+    pub optimizer: OptimizerKind,
+    /// Decoupled weight decay (adamw, muon); never of norms, biases and embeddings.
+    pub weight_decay: f64,
+    /// Decay of the first moment.
+    pub beta_1: f64,
+    /// Decay of the second moment.
+    pub beta_2: f64,
+    /// Keeps Adam's divisor from 0.
+    pub epsilon: f64,
+    /// Without it the learning rate is constant from the first step on.
+    pub use_lr_schedule: bool,
+    /// The course of the learning rate.
+    pub lr_schedule_type: ScheduleKind,
+    /// Whether gradients are clipped.
+    pub use_gradient_clipping: bool,
+    /// The largest norm of all gradients together.
+    pub gradient_clip_value: f64,
+    /// Whether training ends when the validation loss no longer falls.
+    pub use_early_stopping: bool,
+    /// Validations without a better loss before training ends.
+    pub early_stopping_patience: u64,
+    /// What counts as better, in nats a token.
+    pub early_stopping_min_delta: f64,
+    /// `val_loss`.
+    pub early_stopping_monitor: Monitor,
+    /// Checkpoints are always written.
+    pub use_checkpointing: bool,
+    /// `val_loss`.
+    pub checkpoint_monitor: Monitor,
+    /// Best and last are kept, no others.
+    pub save_best_only: bool,
+    /// Not supported yet.
+    pub use_tensorboard: bool,
+    /// Not supported yet.
+    pub tensorboard_log_dir: String,
+    /// Where checkpoints go, unless `--output` says so.
+    pub output_dir: String,
+    /// Whether `history.json` is written.
+    pub save_history: bool,
+    /// The last checkpoint is always written.
+    pub save_final_model: bool,
+    /// Seed of the weights, the batches and dropout.
+    pub random_seed: u64,
+    /// Segments are always drawn at random.
+    pub shuffle: bool,
+    /// Segments are drawn from the whole data set.
+    pub shuffle_buffer_size: usize,
+    /// `none`; others are not supported yet.
+    pub distribution_strategy: Distribution,
+    /// Of the other strategies.
+    pub batch_size_per_replica: Option<usize>,
+
+    /// Positions; overrides `use_relative_attention`.
+    pub positions: Option<PositionsKind>,
+    /// The base of rotary angles.
+    pub rotary_theta: f32,
+    /// Key/value heads; as many as query heads where nothing is said.
+    pub kv_heads: Option<usize>,
+    /// The feed-forward network's nonlinearity.
+    pub activation: Activation,
+    /// Whether the head's weights are the embedding's.
+    pub tied: bool,
+    /// What embeddings are multiplied by; sqrt(d_model), as in Famam, where nothing is said.
+    pub embedding_scale: Option<f32>,
+    /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
+    /// says nothing either.
+    pub segment_bars: Option<usize>,
+    /// Tokens of a step, about; overrides `batch_size`.
+    pub batch_tokens: Option<usize>,
+    /// Tokens that one thread works on at a time.
+    pub micro_batch_tokens: usize,
+    /// Optimizer steps; overrides `epochs`.
+    pub steps: Option<u64>,
+    /// Share of `learning_rate` at which the cosine ends.
+    pub final_learning_rate: f64,
+    /// Semitones by which segments are shifted, drawn from lowest to highest; the data set's where
+    /// nothing is said.
+    pub transpose: Option<(i32, i32)>,
+    /// Probability that a segment is conditioned on nothing.
+    pub unconditioned: f64,
+    /// Probability that the genre is *any*, where it is not so already.
+    pub genre_dropout: f64,
+    /// Probability that the instruments are *any*, where they are not so already.
+    pub instrument_dropout: f64,
+    /// Probability that a segment begins where its piece does; others begin at any bar.
+    pub piece_start: f64,
+    /// 0: genres are drawn by how much music they have; 1: all alike.
+    pub genre_balance: f64,
+    /// 0: pieces of a genre are drawn by how much music they have; 1: all alike.
+    pub piece_balance: f64,
+    /// Weights of the data set's sources; 1 where nothing is said.
+    pub source_weights: BTreeMap<String, f64>,
+    /// Steps between validations; an epoch where nothing is said.
+    pub validation_every: Option<u64>,
+    /// Segments that a validation looks at.
+    pub validation_segments: usize,
+    /// Minutes between checkpoints, beside those at validations.
+    pub checkpoint_minutes: f64,
+}
+
+/// A backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelType {
+    /// [`Transformer`].
+    Transformer,
+    /// Not supported yet.
+    Lstm,
+}
+
+/// What turns gradients into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Adam (Kingma and Ba 2015).
+    Adam,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    Adamw,
+    /// Muon (Jordan 2024) for the matrices of the blocks, AdamW for all else.
+    Muon,
+    /// Not supported yet.
+    Sgd,
+    /// Not supported yet.
+    Rmsprop,
+}
+
+/// The course of the learning rate after its warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// Falls with the root of the step (Vaswani et al. 2017, section 5.3).
+    Transformer,
+    /// Half a cosine down to `final_learning_rate` at the last step.
+    Cosine,
+    /// Level.
+    Constant,
+}
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Monitor {
+    /// The validation loss.
+    ValLoss,
+}
+
+/// Training on several devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Distribution {
+    /// One.
+    None,
+    /// Not supported yet.
+    Mirrored,
+    /// Not supported yet.
+    MultiWorkerMirrored,
+}
+
+/// A kind of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionsKind {
+    /// Learned embeddings of the distance.
+    Relative,
+    /// Rotated queries and keys.
+    Rotary,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            model_name: "music_model".to_owned(),
+            model_type: ModelType::Transformer,
+            max_seq_length: 2048,
+            d_model: 512,
+            dropout_rate: 0.1,
+            num_layers: 6,
+            num_heads: 8,
+            d_ff: 2048,
+            use_relative_attention: true,
+            max_relative_position: 512,
+            lstm_units: vec![512, 512],
+            bidirectional: false,
+            recurrent_dropout: 0.0,
+            batch_size: 16,
+            epochs: 100,
+            learning_rate: 1e-4,
+            warmup_steps: 4000,
+            label_smoothing: 0.1,
+            optimizer: OptimizerKind::Adam,
+            weight_decay: 0.01,
+            beta_1: 0.9,
+            beta_2: 0.98,
+            epsilon: 1e-9,
+            use_lr_schedule: true,
+            lr_schedule_type: ScheduleKind::Transformer,
+            use_gradient_clipping: true,
+            gradient_clip_value: 1.0,
+            use_early_stopping: true,
+            early_stopping_patience: 10,
+            early_stopping_min_delta: 1e-4,
+            early_stopping_monitor: Monitor::ValLoss,
+            use_checkpointing: true,
+            checkpoint_monitor: Monitor::ValLoss,
+            save_best_only: true,
+            use_tensorboard: false,
+            tensorboard_log_dir: "./logs".to_owned(),
+            output_dir: "./models".to_owned(),
+            save_history: true,
+            save_final_model: true,
+            random_seed: 42,
+            shuffle: true,
+            shuffle_buffer_size: 10_000,
+            distribution_strategy: Distribution::None,
+            batch_size_per_replica: None,
+            positions: None,
+            rotary_theta: 10_000.0,
+            kv_heads: None,
+            activation: Activation::Gelu,
+            tied: false,
+            embedding_scale: None,
+            segment_bars: None,
+            batch_tokens: None,
+            micro_batch_tokens: 2048,
+            steps: None,
+            final_learning_rate: 0.0,
+            transpose: None,
+            unconditioned: 0.25,
+            genre_dropout: 0.15,
+            instrument_dropout: 0.25,
+            piece_start: 0.125,
+            genre_balance: 0.5,
+            piece_balance: 0.5,
+            source_weights: BTreeMap::new(),
+            validation_every: None,
+            validation_segments: 256,
+            checkpoint_minutes: 10.0,
+        }
+    }
+}
+
+/// Why a training config cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("reading the training config {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not JSON of this kind; names the field.
+    #[error("the training config {path}: {source}")]
+    Json {
+        /// The file.
+        path: String,
+        /// What is wrong, and where.
+        source: serde_json::Error,
+    },
+    /// Supported later.
+    #[error("{field} is {value}, which is not supported yet: {instead}")]
+    Unsupported {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What can be done.
+        instead: &'static str,
+    },
+    /// A value that means nothing.
+    #[error("{field} is {value}: expected {expected}")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a config and checks it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let name = || path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Io { path: name(), source })?;
+        let config: Self =
+            serde_json::from_str(&text).map_err(|source| Error::Json { path: name(), source })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what cannot be trained.
+    pub fn check(&self) -> Result<(), Error> {
+        let unsupported = |field, value: &str, instead| {
+            Err(Error::Unsupported { field, value: value.to_owned(), instead })
+        };
+        if self.model_type != ModelType::Transformer {
+            return unsupported("model_type", "lstm", "take transformer");
+        }
+        if matches!(self.optimizer, OptimizerKind::Sgd | OptimizerKind::Rmsprop) {
+            let value = if self.optimizer == OptimizerKind::Sgd { "sgd" } else { "rmsprop" };
+            return unsupported("optimizer", value, "take adam, adamw or muon");
+        }
+        if self.distribution_strategy != Distribution::None {
+            let instead = "take none; all cores of one machine are used";
+            return unsupported("distribution_strategy", "not none", instead);
+        }
+        let value = |field, value: String, expected| Err(Error::Value { field, value, expected });
+        for (field, size, most) in [
+            ("max_seq_length", self.max_seq_length, 65_536),
+            ("d_model", self.d_model, 16_384),
+            ("num_layers", self.num_layers, 256),
+            ("num_heads", self.num_heads, 256),
+            ("d_ff", self.d_ff, 65_536),
+            ("max_relative_position", self.max_relative_position, 65_536),
+            ("batch_size", self.batch_size, 1 << 20),
+            ("batch_tokens", self.batch_tokens.unwrap_or(1), 1 << 30),
+            ("micro_batch_tokens", self.micro_batch_tokens, 1 << 30),
+            ("segment_bars", self.segment_bars.unwrap_or(1), 1 << 20),
+            ("validation_segments", self.validation_segments, 1 << 20),
+        ] {
+            if size == 0 || size > most {
+                return value(field, size.to_string(), "a size from 1 up, within reason");
+            }
+        }
+        if self.max_seq_length < 16 {
+            return value("max_seq_length", self.max_seq_length.to_string(), "at least 16");
+        }
+        if !self.d_model.is_multiple_of(2 * self.num_heads) {
+            let expected = "a multiple of 2 num_heads";
+            return value("d_model", self.d_model.to_string(), expected);
+        }
+        if !self.num_heads.is_multiple_of(self.kv_heads.unwrap_or(1).max(1)) || self.kv_heads == Some(0) {
+            return value("kv_heads", format!("{:?}", self.kv_heads), "a divisor of num_heads");
+        }
+        for (field, number) in [
+            ("dropout_rate", self.dropout_rate),
+            ("label_smoothing", self.label_smoothing),
+            ("beta_1", self.beta_1),
+            ("beta_2", self.beta_2),
+        ] {
+            if !(0.0..1.0).contains(&number) {
+                return value(field, number.to_string(), "0 or more and below 1");
+            }
+        }
+        for (field, number) in [
+            ("unconditioned", self.unconditioned),
+            ("genre_dropout", self.genre_dropout),
+            ("instrument_dropout", self.instrument_dropout),
+            ("piece_start", self.piece_start),
+            ("genre_balance", self.genre_balance),
+            ("piece_balance", self.piece_balance),
+            ("final_learning_rate", self.final_learning_rate),
+        ] {
+            if !(0.0..=1.0).contains(&number) {
+                return value(field, number.to_string(), "a number from 0 to 1");
+            }
+        }
+        let positive = [
+            ("learning_rate", self.learning_rate),
+            ("epsilon", self.epsilon),
+            ("gradient_clip_value", self.gradient_clip_value),
+            ("checkpoint_minutes", self.checkpoint_minutes),
+            ("rotary_theta", f64::from(self.rotary_theta)),
+            ("embedding_scale", self.embedding_scale.map_or(1.0, f64::from)),
+        ];
+        for (field, number) in positive {
+            if !(number.is_finite() && number > 0.0) {
+                return value(field, number.to_string(), "a number above 0");
+            }
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return value("weight_decay", self.weight_decay.to_string(), "0 or more");
+        }
+        if !(self.early_stopping_min_delta.is_finite() && self.early_stopping_min_delta >= 0.0) {
+            let number = self.early_stopping_min_delta.to_string();
+            return value("early_stopping_min_delta", number, "0 or more");
+        }
+        if self.transpose.is_some_and(|(low, high)| low > high || low < -127 || high > 127) {
+            let expected = "the lowest and the highest shift in semitones";
+            return value("transpose", format!("{:?}", self.transpose), expected);
+        }
+        if self.source_weights.values().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+            return value("source_weights", "a negative weight".to_owned(), "0 or more each");
+        }
+        if self.validation_every == Some(0) || self.steps == Some(0) || self.epochs == 0 {
+            let expected = "at least 1, as steps and epochs";
+            return value("validation_every", "0".to_owned(), expected);
+        }
+        Ok(())
+    }
+
+    /// What the config asks for that changes neither model nor loss and is not done.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let mut warnings = Vec::new();
+        let mut warn = |here: bool, warning| here.then(|| warnings.push(warning));
+        warn(self.use_tensorboard, "use_tensorboard is not supported yet: see history.json");
+        warn(!self.use_checkpointing, "use_checkpointing is off, checkpoints are written all the same");
+        warn(!self.save_best_only, "save_best_only is off, only best and last are kept all the same");
+        warn(!self.save_final_model, "save_final_model is off, the last is saved all the same");
+        warn(!self.shuffle, "shuffle is off, segments are drawn at random all the same");
+        warn(
+            self.batch_size_per_replica.is_some(),
+            "batch_size_per_replica has no effect without a distribution_strategy",
+        );
+        warnings
+    }
+
+    /// The model for a vocabulary of `vocabulary` tokens.
+    pub fn architecture(&self, vocabulary: usize) -> Transformer {
+        let relative = match self.positions {
+            None => self.use_relative_attention,
+            Some(kind) => kind == PositionsKind::Relative,
+        };
+        Transformer {
+            vocabulary,
+            layers: self.num_layers,
+            d_model: self.d_model,
+            heads: self.num_heads,
+            kv_heads: self.kv_heads.unwrap_or(self.num_heads),
+            d_ff: self.d_ff,
+            positions: if relative {
+                Positions::Relative { max_distance: self.max_relative_position }
+            } else {
+                Positions::Rotary { theta: self.rotary_theta }
+            },
+            activation: self.activation,
+            tied: self.tied,
+            embedding_scale: self.embedding_scale.unwrap_or((self.d_model as f32).sqrt()),
+        }
+    }
+}
