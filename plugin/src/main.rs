@@ -1,0 +1,2 @@
+//! `famam`.
+fn main() {}

@@ -1,0 +1,452 @@
+//! The dispatcher: what each instance has, wants and is being made.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select};
+use famam_shared::encoding::Conditioning;
+use famam_shared::generation::Request;
+use famam_shared::instrument::Instrument;
+use famam_shared::score::{Metre, Note, Tempo};
+use parking_lot::RwLock;
+use rtrb::{Consumer, Producer};
+
+use super::inference::{Job, Model, Report};
+use super::{Command, InstanceId};
+use crate::band;
+use crate::clip::{Clip, Origin};
+use crate::model::Source;
+use crate::params::{FamamParams, MAX_SEED, Shape};
+use crate::slot::{Slot, Song};
+use crate::snapshot::{Activity, Snapshot};
+use crate::state::{Kept, Restored, StateError};
+
+/// How often the slots are looked at.
+const POLL: Duration = Duration::from_millis(4);
+/// How long parameters must rest before a clip is made for them.
+const REST: Duration = Duration::from_millis(150);
+/// The song where no host has said anything.
+const SONG: Song = Song { metre: Metre::COMMON, micros_per_quarter: Tempo::DEFAULT_MICROS };
+
+/// Runs until [`Command::Stop`].
+pub(super) fn run(
+    commands: Receiver<(InstanceId, Command)>,
+    reports: Receiver<Report>,
+    jobs: Sender<Job>,
+) {
+    let mut members: HashMap<InstanceId, Member> = HashMap::new();
+    loop {
+        select! {
+            recv(commands) -> command => match command {
+                Ok((id, Command::Join(mut member))) => {
+                    member.id = id;
+                    members.insert(id, *member);
+                }
+                Ok((id, Command::Leave)) => {
+                    members.remove(&id);
+                    let _ = jobs.send(Job::Leave(id));
+                }
+                Ok((_, Command::Stop)) | Err(_) => return,
+                Ok((id, command)) => {
+                    if let Some(member) = members.get_mut(&id) {
+                        member.obey(command, &jobs);
+                    }
+                }
+            },
+            recv(reports) -> report => {
+                let Ok(report) = report else { return };
+                let id = match &report {
+                    Report::Loaded { instance, .. }
+                    | Report::LoadFailed { instance, .. }
+                    | Report::Bar { instance, .. }
+                    | Report::Done { instance, .. }
+                    | Report::Failed { instance, .. } => *instance,
+                };
+                if let Some(member) = members.get_mut(&id) {
+                    member.hear(report, &jobs);
+                }
+            },
+            default(POLL) => {}
+        }
+        let now = Instant::now();
+        members.values_mut().for_each(|member| member.look(now, &commands, &jobs));
+    }
+}
+
+/// A clip that is being made.
+struct Making {
+    id: u64,
+    cancel: Arc<AtomicBool>,
+    request: Request,
+    bars: Vec<Vec<(Instrument, Note)>>,
+}
+
+/// An instance, as the dispatcher knows it.
+pub struct Member {
+    id: InstanceId,
+    params: Arc<FamamParams>,
+    slot: Arc<Slot>,
+    kept: Arc<RwLock<Kept>>,
+    snapshot: Arc<RwLock<Snapshot>>,
+    clips: Producer<Arc<Clip>>,
+    returned: Consumer<Arc<Clip>>,
+    /// A clip that the player's queue had no room for.
+    waiting: Option<Arc<Clip>>,
+    /// Whether a host has activated it.
+    started: bool,
+    /// [`Slot::asked`] and [`Slot::generates`] as far as they were looked at.
+    asked: u64,
+    generates: u32,
+    /// What the newest clip was made for, or the parameters when it was restored.
+    shape: Option<Shape>,
+    /// When the parameters will have rested.
+    due: Option<Instant>,
+    making: Option<Making>,
+    /// Whether the newest clip was made unasked, before the host had said anything of its song.
+    guessed: bool,
+    /// A bundle that the user chose, until it is loaded.
+    candidate: Option<Source>,
+    /// Clips so far.
+    count: u64,
+    /// Hash of the bundle that the song was saved with, until that bundle was loaded.
+    expected_hash: String,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.cancel();
+        // An offline render must not wait for a worker that is gone.
+        self.slot.serve(u64::MAX);
+    }
+}
+
+impl Member {
+    pub(super) fn new(
+        params: Arc<FamamParams>,
+        slot: Arc<Slot>,
+        kept: Arc<RwLock<Kept>>,
+        snapshot: Arc<RwLock<Snapshot>>,
+        clips: Producer<Arc<Clip>>,
+        returned: Consumer<Arc<Clip>>,
+    ) -> Self {
+        Self {
+            id: 0,
+            params,
+            slot,
+            kept,
+            snapshot,
+            clips,
+            returned,
+            waiting: None,
+            started: false,
+            asked: 0,
+            generates: 0,
+            shape: None,
+            due: None,
+            making: None,
+            guessed: false,
+            candidate: None,
+            count: 0,
+            expected_hash: String::new(),
+        }
+    }
+
+    /// Looks at what was asked; starts what is due.
+    fn look(
+        &mut self,
+        now: Instant,
+        commands: &Receiver<(InstanceId, Command)>,
+        jobs: &Sender<Job>,
+    ) {
+        while self.returned.pop().is_ok() {}
+        self.send();
+        let asked = self.slot.asked();
+        // Whoever commands sends first and asks then: what was asked for is in the channel, or done.
+        let obeyed = commands.is_empty();
+        if asked != self.asked {
+            self.asked = asked;
+            self.note_wishes(now);
+        }
+        if self.due.is_some_and(|due| due <= now || self.slot.is_awaited()) {
+            self.make(false, jobs);
+        }
+        let busy = self.making.is_some() || self.due.is_some() || self.candidate.is_some();
+        if obeyed && !busy {
+            self.slot.serve(asked);
+        }
+    }
+
+    /// Something was asked: a clip, or one for new parameters or for a song that was not known.
+    fn note_wishes(&mut self, now: Instant) {
+        if !self.started {
+            return;
+        }
+        let generates = self.slot.generates();
+        if std::mem::replace(&mut self.generates, generates) != generates {
+            self.due = Some(now);
+            return;
+        }
+        if self.guessed && let Some(song) = self.slot.song() {
+            self.guessed = false;
+            if song != SONG {
+                self.due = Some(now);
+            }
+        }
+        if self.shape.is_some_and(|shape| shape != self.params.shape()) {
+            self.due = Some(now + REST);
+        }
+    }
+
+    fn obey(&mut self, command: Command, jobs: &Sender<Job>) {
+        match command {
+            Command::Start => {
+                if !std::mem::replace(&mut self.started, true) {
+                    self.generates = self.slot.generates();
+                    if self.kept.read().clip.is_none() && self.making.is_none() {
+                        self.make(true, jobs);
+                    }
+                }
+            }
+            Command::Cancel => self.give_up(),
+            Command::LoadBundle(path) => {
+                let source = path.map_or(Source::BuiltIn, Source::File);
+                self.candidate = Some(source.clone());
+                self.load(source, jobs);
+            }
+            Command::Restore(state) => self.restore(state, jobs),
+            Command::Join(_) | Command::Leave | Command::Stop => {}
+        }
+    }
+
+    fn load(&mut self, source: Source, jobs: &Sender<Job>) {
+        let mut snapshot = self.snapshot.write();
+        snapshot.activity = Activity::Loading;
+        snapshot.notice = None;
+        let _ = jobs.send(Job::Load { instance: self.id, source });
+    }
+
+    fn restore(&mut self, state: Result<Box<Restored>, StateError>, jobs: &Sender<Job>) {
+        // The state's parameters are no wish for another clip.
+        self.shape = Some(self.params.shape());
+        self.generates = self.slot.generates();
+        let restored = match state {
+            Ok(restored) => *restored,
+            Err(error) => {
+                self.snapshot.write().notice = Some(error.to_string());
+                return;
+            }
+        };
+        self.due = None;
+        self.candidate = None;
+        self.cancel();
+        self.guessed = false;
+        {
+            let mut kept = self.kept.write();
+            kept.source = restored.source.clone();
+            kept.model = restored.model;
+            kept.hash = restored.hash.clone();
+            kept.genres = Arc::default();
+        }
+        self.expected_hash = restored.hash;
+        match restored.clip {
+            Some(mut clip) => {
+                self.count += 1;
+                clip.id = self.count;
+                self.publish(Arc::new(clip), Activity::Ready { tokens_per_second: None }, true);
+                self.load(restored.source, jobs);
+            }
+            None if self.started => self.make(true, jobs),
+            None => self.kept.write().clip = None,
+        }
+    }
+
+    /// Orders a clip for the present parameters. `unasked` says that nobody asked for it.
+    fn make(&mut self, unasked: bool, jobs: &Sender<Job>) {
+        self.cancel();
+        self.due = None;
+        let shape = self.params.shape();
+        self.shape = Some(shape);
+        let song = self.slot.song();
+        self.guessed = unasked && song.is_none();
+        let Song { metre, micros_per_quarter } = song.unwrap_or(SONG);
+        let request = Request {
+            conditioning: Conditioning {
+                genre: shape.genre,
+                instruments: band::of_groups(shape.groups),
+            },
+            bars: shape.bars,
+            metre,
+            micros_per_quarter,
+            seed: match shape.seed {
+                0 => RandomState::new().hash_one(self.id) % u64::from(MAX_SEED) + 1,
+                seed => u64::from(seed),
+            },
+            sampling: self.params.sampling(),
+            max_tokens: None,
+        };
+        self.count += 1;
+        let (instance, id, source) = (self.id, self.count, self.kept.read().source.clone());
+        let cancel = Arc::new(AtomicBool::new(false));
+        let making = Making { id, cancel: cancel.clone(), request, bars: Vec::new() };
+        self.making = Some(making);
+        self.snapshot.write().activity =
+            Activity::Generating { done: 0, bars: shape.bars, tokens_per_second: None };
+        let _ = jobs.send(Job::Generate { instance, id, source, request, cancel });
+    }
+
+    fn cancel(&mut self) {
+        if let Some(making) = self.making.take() {
+            making.cancel.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the making; what the player has by now is what there is.
+    fn give_up(&mut self) {
+        self.due = None;
+        let begun = self.making.as_ref().is_some_and(|making| !making.bars.is_empty());
+        self.cancel();
+        let clip = self.snapshot.read().clip.clone();
+        if begun {
+            self.kept.write().clip = clip.clone();
+        }
+        self.snapshot.write().activity = match clip {
+            Some(_) => Activity::Ready { tokens_per_second: None },
+            None => Activity::Waiting,
+        };
+    }
+
+    fn hear(&mut self, report: Report, jobs: &Sender<Job>) {
+        match report {
+            Report::Loaded { source, model, .. } => {
+                let chosen = self.candidate.as_ref() == Some(&source);
+                if chosen {
+                    self.candidate = None;
+                    self.expected_hash.clear();
+                    self.kept.write().source = source.clone();
+                }
+                if self.kept.read().source == source {
+                    self.loaded(model);
+                }
+                if chosen {
+                    self.started = true;
+                    self.make(false, jobs);
+                }
+            }
+            Report::LoadFailed { source, why, .. } => self.not_loaded(source, why),
+            Report::Bar { id, bar, tokens_per_second, .. } => {
+                if let Some(making) = self.making.as_mut().filter(|making| making.id == id) {
+                    making.request.metre = bar.metre;
+                    making.bars.push(bar.notes);
+                    let (done, bars) = (making.bars.len() as u32, making.request.bars);
+                    let tokens_per_second = Some(tokens_per_second);
+                    let activity = Activity::Generating { done, bars, tokens_per_second };
+                    let clip = self.clip(bars);
+                    clip.into_iter().for_each(|clip| self.publish(clip, activity.clone(), false));
+                }
+            }
+            Report::Done { id, .. } => {
+                if let Some(making) = self.making.as_ref().filter(|making| making.id == id) {
+                    // A clip is complete with the bars that it has, should they be fewer.
+                    let clip = self.clip(making.bars.len() as u32);
+                    self.making = None;
+                    let tokens_per_second = match self.snapshot.read().activity {
+                        Activity::Generating { tokens_per_second, .. } => tokens_per_second,
+                        _ => None,
+                    };
+                    let activity = Activity::Ready { tokens_per_second };
+                    clip.into_iter().for_each(|clip| self.publish(clip, activity.clone(), true));
+                }
+            }
+            Report::Failed { id, why, .. } => {
+                if self.making.as_ref().is_some_and(|making| making.id == id) {
+                    self.making = None;
+                    self.snapshot.write().activity = Activity::Failed(why);
+                }
+            }
+        }
+    }
+
+    /// The model that was in use stays in use.
+    fn not_loaded(&mut self, source: Source, why: String) {
+        if self.candidate.as_ref() == Some(&source) {
+            self.candidate = None;
+            if self.making.is_none() {
+                self.snapshot.write().activity = Activity::Failed(why);
+            } else {
+                self.snapshot.write().notice = Some(why);
+            }
+        } else if self.kept.read().source == source {
+            let name = self.kept.read().model.clone();
+            let mut snapshot = self.snapshot.write();
+            snapshot.notice = Some(format!(
+                "the model \"{name}\" of this song is gone: {why}; the clip plays on"
+            ));
+            if self.making.is_none() {
+                snapshot.activity = Activity::Ready { tokens_per_second: None };
+            }
+        }
+    }
+
+    fn loaded(&mut self, model: Model) {
+        let Model { name, hash, genres, engine, fallback } = model;
+        let foreign = !self.expected_hash.is_empty() && self.expected_hash != hash;
+        self.expected_hash.clear();
+        let mut kept = self.kept.write();
+        (kept.model, kept.hash, kept.genres) = (name.clone(), hash, genres.clone());
+        let mut snapshot = self.snapshot.write();
+        if snapshot.activity == Activity::Loading {
+            snapshot.activity = Activity::Ready { tokens_per_second: None };
+        }
+        if foreign {
+            snapshot.notice = Some(format!(
+                "this song's clip was made by another version of the model than \"{name}\": it \
+                 plays as it was, new clips will differ"
+            ));
+        } else if snapshot.notice.is_none() {
+            snapshot.notice = fallback;
+        }
+        (snapshot.model, snapshot.engine, snapshot.genres) = (name, engine, genres);
+    }
+
+    /// The clip of the bars that were made, `bars` long. `None` while there is none.
+    fn clip(&self, bars: u32) -> Option<Arc<Clip>> {
+        let making = self.making.as_ref().filter(|making| !making.bars.is_empty())?;
+        let Request { conditioning, metre, micros_per_quarter, seed, .. } = making.request;
+        let kept = self.kept.read();
+        let genre = kept.genres.get(usize::from(conditioning.genre));
+        let origin = Origin {
+            model: kept.model.clone(),
+            hash: kept.hash.clone(),
+            genre: genre.cloned().unwrap_or_else(|| "any".to_owned()),
+            seed,
+        };
+        let clip =
+            Clip::from_bars(making.id, bars, metre, micros_per_quarter, origin, &making.bars);
+        Some(Arc::new(clip))
+    }
+
+    /// Gives a clip to the player and the window, and to the state once it is whole.
+    fn publish(&mut self, clip: Arc<Clip>, activity: Activity, keep: bool) {
+        if keep {
+            self.kept.write().clip = Some(clip.clone());
+        }
+        {
+            let mut snapshot = self.snapshot.write();
+            snapshot.clip = Some(clip.clone());
+            snapshot.activity = activity;
+        }
+        self.waiting = Some(clip);
+        self.send();
+    }
+
+    fn send(&mut self) {
+        if let Some(clip) = self.waiting.take()
+            && let Err(rtrb::PushError::Full(clip)) = self.clips.push(clip)
+        {
+            self.waiting = Some(clip);
+        }
+    }
+}
