@@ -340,7 +340,7 @@ impl From<InstrumentSet> for Vec<Instrument> {
 
 impl std::fmt::Display for Instrument {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "program {}", self.0)
+        f.pad(self.name())
     }
 }
 

@@ -60,11 +60,10 @@ pub fn read(bytes: &[u8]) -> Result<Score, ReadError> {
         let (events, after) = data.split_at(length.min(data.len()));
         track += 1;
         let read = reader.track(track, events)?;
-        // Where the length does not lead to the next track, what was read does.
-        rest = if after.is_empty() || after.starts_with(b"MTrk") {
-            after
-        } else {
-            &data[read..]
+        // Where the length does not lead to a next track, what was read may.
+        rest = match after {
+            [b'M', b'T', b'r', b'k', ..] => after,
+            _ => &data[read..],
         };
     }
     match track {
@@ -412,6 +411,7 @@ impl Reader {
         settle(&mut self.score.metres, |metre| metre.at);
         settle(&mut self.score.keys, |key| key.at);
         if !self.sets.is_empty() && !self.unset.is_empty() {
+            self.heard = Vec::new(); // Dividing tracks takes as much again.
             self.score.tracks = program::inherit(self.score.tracks, &self.unset, self.sets);
             if self.score.tracks.len() > MAX_TRACKS {
                 return Err(too_many("tracks", MAX_TRACKS, last));
