@@ -27,6 +27,7 @@ pub mod params;
 pub mod player;
 pub mod slot;
 pub mod snapshot;
+pub mod standalone;
 pub mod state;
 pub mod worker;
 
@@ -47,12 +48,14 @@ pub struct Famam {
     offline: bool,
     /// [`slot::Slot::panics`] as far as they were followed.
     panics: u32,
+    /// The standalone's song.
+    position: standalone::Position,
 }
 
 impl Default for Famam {
     fn default() -> Self {
         let (instance, player) = Instance::new();
-        Self { instance, player, offline: false, panics: 0 }
+        Self { instance, player, offline: false, panics: 0, position: Default::default() }
     }
 }
 
@@ -88,8 +91,10 @@ impl Plugin for Famam {
         &mut self,
         _layout: &AudioIOLayout,
         config: &BufferConfig,
-        _context: &mut impl ActivateContext<Self>,
+        context: &mut impl ActivateContext<Self>,
     ) -> bool {
+        let standalone = context.plugin_api() == PluginApi::Standalone;
+        self.instance.view.standalone.use_them(standalone);
         self.offline = config.process_mode == ProcessMode::Offline;
         self.instance.start();
         true
@@ -109,7 +114,15 @@ impl Plugin for Famam {
         for channel in buffer.as_slice() {
             channel.fill(0.0);
         }
-        let (transport, song) = (transport(context.transport()), song(context.transport()));
+        let host = context.transport();
+        let controls = &self.instance.view.standalone;
+        let (transport, song) = if controls.in_use() {
+            let rate = f64::from(host.sample_rate);
+            let (transport, song) = self.position.advance(controls, frames, rate);
+            (transport, Some(song))
+        } else {
+            (transport(host), song(host))
+        };
         let slot = &self.instance.slot;
         song.into_iter().for_each(|song| slot.set_song(song));
         if self.offline {

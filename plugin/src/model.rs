@@ -1,9 +1,10 @@
 //! Models: the one that is compiled in, and those that the user loads.
 
-use std::path::PathBuf;
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use famam_shared::bundle::{Bundle, BundleError};
+use famam_shared::bundle::{Bundle, BundleError, MAX_BYTES};
 
 /// The model that is compiled in.
 static BUILT_IN: &[u8] = include_bytes!("../../models/famam.onnx");
@@ -48,8 +49,8 @@ impl Source {
         match self {
             Source::BuiltIn => Bundle::read(BUILT_IN).map_err(ModelError::BuiltIn),
             Source::File(path) => {
-                let read = std::fs::read(path);
-                let bytes = read.map_err(|source| ModelError::Read { path: path.clone(), source })?;
+                let bytes = read(path)
+                    .map_err(|source| ModelError::Read { path: path.clone(), source })?;
                 Bundle::read(&bytes)
                     .map_err(|source| ModelError::Bundle { path: path.clone(), source })
             }
@@ -65,4 +66,13 @@ impl Source {
             Source::File(_) => read(),
         }
     }
+}
+
+/// Reads a file that a song names: never a device or a pipe, never more than a bundle can hold.
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() || about.len() > MAX_BYTES as u64 {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a file that can be a model"));
+    }
+    std::fs::read(path)
 }

@@ -265,10 +265,11 @@ impl Player {
     fn jump(&mut self, motion: &Motion, send: &mut impl FnMut(Event) -> bool) -> Option<()> {
         self.end_all(0, send)?;
         self.anchor = 0.0;
+        let near = |a: f64, b: f64| (a - b).abs() <= JUMP * TICKS;
+        let loops = self.expected.zip(motion.loop_range).is_some_and(|(expected, (start, end))| {
+            near(expected, end) && near(motion.start, start)
+        });
         let starts = self.expected.is_none();
-        let loops = motion
-            .loop_range
-            .is_some_and(|(start, _)| (motion.start - start).abs() <= JUMP * TICKS);
         if self.pending.is_some() && (starts || loops) {
             self.exchange(0, 0.0, send)?;
         }

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use crate::clip::Clip;
 use crate::player::Playhead;
 use crate::slot::Slot;
+use crate::standalone;
 use crate::worker::{Command, InstanceId};
 
 /// What the engine does.
@@ -65,6 +66,8 @@ pub struct Snapshot {
 pub struct View {
     pub(crate) snapshot: Arc<RwLock<Snapshot>>,
     pub(crate) playhead: Arc<Playhead>,
+    /// Play, Stop and the tempo of the standalone.
+    pub standalone: Arc<standalone::Controls>,
 }
 
 impl View {

@@ -124,7 +124,7 @@ impl Instance {
         let member =
             Member::new(params.clone(), slot.clone(), kept, snapshot.clone(), clips, returned);
         commands.send(Command::Join(Box::new(member)));
-        let view = View { snapshot, playhead: playhead.clone() };
+        let view = View { snapshot, playhead: playhead.clone(), standalone: Arc::default() };
         let player = Player::new(incoming, outgoing, playhead);
         (Self { service, view, commands, params, slot }, player)
     }

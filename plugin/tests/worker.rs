@@ -1,0 +1,163 @@
+//! The worker, with the built-in model and no host: clips come, newer requests win, songs come back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use famam_plugin::clip::Clip;
+use famam_plugin::player::{EventKind, Player, Settings, Transport};
+use famam_plugin::snapshot::Activity;
+use famam_plugin::state::FIELD;
+use famam_plugin::worker::Instance;
+use nih_plug::params::{InternalParamMut, IntParam, Param, Params};
+
+fn set(parameter: &IntParam, value: i32) {
+    // SAFETY: nothing else uses these parameters.
+    unsafe { parameter._internal_set_plain_value(value) };
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: nothing came");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn settled(instance: &Instance) -> Arc<Clip> {
+    until("the worker", || instance.slot.is_settled());
+    let snapshot = instance.view.snapshot();
+    assert!(matches!(snapshot.activity, Activity::Ready { .. }), "{snapshot:?}");
+    snapshot.clip.expect("a clip")
+}
+
+/// An instance with this seed and this many bars, and its player.
+fn instance(seed: i32, bars: i32) -> (Instance, Player) {
+    let (instance, player) = Instance::new();
+    set(&instance.params.controls.seed, seed);
+    set(&instance.params.controls.bars, bars);
+    (instance, player)
+}
+
+fn ons(player: &mut Player) -> usize {
+    let mut ons = 0;
+    for block in 0..400 {
+        let transport = Transport {
+            playing: true,
+            position: Some(f64::from(block) * 4800.0 / 24_000.0),
+            sample_rate: 48_000.0,
+            ..Transport::default()
+        };
+        player.process(&transport, 4800, Settings::default(), false, &mut |event| {
+            ons += usize::from(matches!(event.kind, EventKind::On { .. }));
+            true
+        });
+    }
+    ons
+}
+
+#[test]
+fn a_fresh_instance_makes_a_clip_by_itself() {
+    let (instance, mut player) = instance(3, 2);
+    assert_eq!(instance.view.snapshot().activity, Activity::Waiting);
+    instance.start();
+    let clip = settled(&instance);
+    assert_eq!((clip.bars, clip.done, clip.origin.seed), (2, 2, 3));
+    let snapshot = instance.view.snapshot();
+    assert!(!snapshot.model.is_empty() && !snapshot.engine.is_empty());
+    assert_eq!(snapshot.genres[0], "any");
+    assert!(clip.notes.is_empty() || ons(&mut player) > 0);
+}
+
+#[test]
+fn one_seed_is_one_clip_and_another_is_another() {
+    let instances = [instance(7, 2), instance(7, 2), instance(8, 2)];
+    for (instance, _) in &instances {
+        instance.start();
+    }
+    let clips = instances.each_ref().map(|(instance, _)| settled(instance));
+    assert_eq!(clips[0].notes, clips[1].notes);
+    assert_ne!(clips[0].notes, clips[2].notes);
+}
+
+#[test]
+fn a_newer_request_wins_and_cancel_ends_one() {
+    let (instance, _player) = instance(1, 64);
+    instance.start();
+    until("a first bar", || instance.view.snapshot().clip.is_some_and(|clip| clip.done > 0));
+    set(&instance.params.controls.bars, 1);
+    let clip = settled(&instance);
+    assert_eq!((clip.bars, clip.done), (1, 1));
+
+    set(&instance.params.controls.bars, 64);
+    until("its making", || {
+        matches!(instance.view.snapshot().activity, Activity::Generating { bars: 64, .. })
+    });
+    instance.commands.cancel();
+    settled(&instance);
+}
+
+#[test]
+fn instances_take_turns_bar_by_bar() {
+    let (long, _long_player) = instance(1, 64);
+    long.start();
+    until("a first bar", || long.view.snapshot().clip.is_some_and(|clip| clip.done > 0));
+    let (short, _short_player) = instance(1, 1);
+    short.start();
+    settled(&short);
+    let done = long.view.snapshot().clip.map(|clip| clip.done);
+    assert!(done < Some(64), "the long clip was finished first");
+}
+
+#[test]
+fn a_song_comes_back_without_its_model() {
+    let (old, _old_player) = instance(5, 2);
+    old.start();
+    let clip = settled(&old);
+    let mut fields = old.params.serialize_fields();
+    let text = fields.get_mut(FIELD).expect("our field");
+    *text = text.replace("\"bundle\":null", "\"bundle\":\"/no/such/model.onnx\"");
+
+    let (new, _new_player) = instance(9, 3);
+    new.start();
+    new.params.deserialize_fields(&fields);
+    until("the notice", || new.view.snapshot().notice.is_some_and(|notice| notice.contains("gone")));
+    let restored = settled(&new);
+    assert_eq!((&restored.notes, &restored.parts), (&clip.notes, &clip.parts));
+    assert_eq!(restored.origin, clip.origin);
+    // What was restored is what is saved again.
+    assert_eq!(new.params.serialize_fields(), fields);
+}
+
+#[test]
+fn a_newer_state_is_refused_with_a_sentence_and_garbage_too() {
+    for (text, words) in [
+        (r#"{"version":2,"whatever":[]}"#, "newer Famam"),
+        (r#"{"version":1,"clip":{"bars":0}}"#, "damaged"),
+        ("{", "damaged"),
+        (
+            r#"{"version":1,"clip":{"bars":1,"metre":[4,4],"micros_per_quarter":1,"origin":{"model":"",
+            "hash":"","genre":"","seed":1},"instruments":[0],"notes":[[0,1,1,60,100]]}}"#,
+            "its notes",
+        ),
+    ] {
+        let (instance, _player) = instance(1, 1);
+        instance.params.deserialize_fields(&BTreeMap::from([(FIELD.to_owned(), text.to_owned())]));
+        until(words, || {
+            instance.view.snapshot().notice.is_some_and(|notice| notice.contains(words))
+        });
+    }
+}
+
+#[test]
+fn values_read_back_as_they_are_shown() {
+    let (instance, _player) = instance(1, 1);
+    let controls = &instance.params.controls;
+    for parameter in [&controls.genre, &controls.top_k, &controls.seed, &controls.part] {
+        for value in 0..=16 {
+            let normalized = parameter.preview_normalized(value);
+            let text = parameter.normalized_value_to_string(normalized, true);
+            assert_eq!(parameter.string_to_normalized_value(&text), Some(normalized), "{text}");
+        }
+    }
+}
