@@ -17,7 +17,7 @@ use crate::encoding::Token;
 use crate::manifest::Manifest;
 
 pub use library::find as find_onnxruntime;
-pub use ort::initialize as use_onnxruntime;
+pub use ort::environment as onnxruntime;
 
 /// A loaded model.
 pub trait Engine: Send + Sync {

@@ -158,19 +158,10 @@ pub enum Element {
     U8 = 2,
     /// Signed byte.
     I8 = 3,
+    /// 32-bit integer.
+    I32 = 6,
     /// 64-bit integer.
     I64 = 7,
-}
-
-impl Element {
-    /// Bytes of one element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::U8 | Self::I8 => 1,
-            Self::I64 => 8,
-        }
-    }
 }
 
 /// A tensor of the file.

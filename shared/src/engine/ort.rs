@@ -21,16 +21,13 @@ use crate::manifest::{Architecture, Manifest};
 
 const NAME: &str = "ONNX Runtime";
 
-/// Starts ONNX Runtime from `path`, or from where [`super::find_onnxruntime`] finds it. Only the
-/// first call of a process does anything; its error is every later call's.
+/// ONNX Runtime's environment, of which a process has one: started from `path`, or from where
+/// [`super::find_onnxruntime`] finds the library. Only the first call that finds one does anything;
+/// its error is every later call's.
 ///
 /// # Errors
 /// The library is missing, of another version, or does not start.
-pub fn initialize(path: Option<&Path>) -> Result<(), EngineError> {
-    environment(path).map(|_| ())
-}
-
-fn environment(path: Option<&Path>) -> Result<&'static Environment, EngineError> {
+pub fn environment(path: Option<&Path>) -> Result<&'static Environment, EngineError> {
     /// The environment, or the library and what it said.
     static STARTED: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
     // A missing library is looked for again: somebody may have put it there since.

@@ -283,3 +283,44 @@ pub fn softmax(logits: &[f64]) -> Vec<f64> {
     let sum: f64 = exponentials.iter().sum();
     exponentials.into_iter().map(|e| e / sum).collect()
 }
+
+/// Set in a test binary that [`emulated`] started.
+const EMULATED: &str = "FAMAM_TEST_EMULATED";
+
+/// Whether the processor is emulated, a hundred times slower.
+pub fn emulation() -> bool {
+    std::env::var_os(EMULATED).is_some()
+}
+
+/// Runs this binary's tests whose names contain `tests` on an emulated processor with AVX2 and
+/// without VNNI; says so where there is no emulator.
+pub fn emulated(tests: &str) {
+    if emulation() {
+        return;
+    }
+    let binary = std::env::current_exe().expect("this binary");
+    let mut command = std::process::Command::new("qemu-x86_64");
+    command
+        .args(["-cpu", "Haswell"])
+        .arg(binary)
+        .args([tests, "--nocapture", "--test-threads=1"]);
+    match command.env(EMULATED, "1").output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && text.contains("test result: ok"),
+                "{text}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            println!(
+                "under qemu's Haswell: {}",
+                text.lines()
+                    .rev()
+                    .find(|l| l.starts_with("test result"))
+                    .unwrap_or_default()
+            );
+        }
+        Err(error) if cfg!(target_arch = "x86_64") => eprintln!("skipped: qemu-x86_64: {error}"),
+        Err(_) => eprintln!("skipped: not an x86-64 processor"),
+    }
+}
