@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::score::Score;
 use crate::write_file;
 
+mod pairing;
 mod program;
 mod read;
 mod repair;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use famam_shared::instrument::Instrument;
 use famam_shared::midi;
+use famam_shared::quantize::{Settings, quantize};
 use famam_shared::score::{Note, Score, Ticks, Track};
 use midi_bytes::random_score;
 use midly::{MetaMessage, MidiMessage, Smf, TrackEventKind};
@@ -17,6 +18,18 @@ fn reading_what_was_written_gives_the_score() {
         assert_eq!(
             midi::read(&midi::write(&score)).as_ref(),
             Ok(&score),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
+fn reading_what_was_quantized_and_written_gives_it_back() {
+    for seed in 0..500 {
+        let (quantized, _) = quantize(&random_score(seed), &Settings::default());
+        assert_eq!(
+            midi::read(&midi::write(&quantized)).as_ref(),
+            Ok(&quantized),
             "seed {seed}"
         );
     }

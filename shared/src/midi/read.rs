@@ -20,6 +20,7 @@
 
 use midly::{EventIter, Format, Fps, Header, MetaMessage, MidiMessage, Timing, TrackEventKind};
 
+use super::pairing::{Heard, Pairing};
 use super::program::{self, Set, Unset};
 use super::write::DRUM_CHANNEL;
 use super::{ReadError, repair};
@@ -110,28 +111,6 @@ impl Grid {
     }
 }
 
-/// No note.
-const NONE: u32 = u32::MAX;
-
-/// A note of the track that is being read.
-struct Heard {
-    start: Ticks,
-    /// Its duration; while it sounds, the index of the note opened next on its channel and pitch,
-    /// or [`NONE`]: a queue that needs no memory of its own.
-    duration: u32,
-    pitch: u8,
-    velocity: u8,
-    /// Index into `Reader::parts`.
-    part: u16,
-}
-
-/// The sounding notes of one channel and pitch: indices into `Reader::heard`.
-#[derive(Clone, Copy)]
-struct Sounding {
-    first: u32,
-    last: u32,
-}
-
 /// What becomes one track of the score.
 struct Part {
     channel: u8,
@@ -149,10 +128,8 @@ struct Reader {
     damage: Option<ReadError>,
     notes: usize,
     // For one track at a time, kept to be used again.
-    heard: Vec<Heard>,
+    pairing: Pairing,
     parts: Vec<Part>,
-    /// By channel and pitch.
-    sounding: [Sounding; 16 * 128],
 }
 
 impl Reader {
@@ -165,12 +142,8 @@ impl Reader {
             unset: Vec::new(),
             damage: None,
             notes: 0,
-            heard: Vec::new(),
+            pairing: Pairing::new(),
             parts: Vec::new(),
-            sounding: [Sounding {
-                first: NONE,
-                last: NONE,
-            }; 16 * 128],
         })
     }
 
@@ -234,7 +207,7 @@ impl Reader {
                     let of_channel = usize::from(channel);
                     match message {
                         MidiMessage::NoteOn { key, vel } if vel != 0 => {
-                            if self.notes + self.heard.len() == MAX_NOTES {
+                            if self.notes + self.pairing.heard.len() == MAX_NOTES {
                                 return Err(too_many("notes", MAX_NOTES, track));
                             }
                             let part = match part_of[of_channel] {
@@ -244,10 +217,12 @@ impl Reader {
                                     *part_of[of_channel].insert(part)
                                 }
                             };
-                            self.open(now, channel, key.as_int(), vel.as_int(), part);
+                            let (pitch, velocity) = (key.as_int(), vel.as_int());
+                            self.pairing.open(now, channel, pitch, velocity, part);
+                            self.parts[usize::from(part)].notes += 1;
                         }
                         MidiMessage::NoteOn { key, .. } | MidiMessage::NoteOff { key, .. } => {
-                            self.close(now, channel, key.as_int());
+                            self.pairing.close(now, channel, key.as_int());
                         }
                         MidiMessage::ProgramChange { program } if channel != DRUM_CHANNEL => {
                             let program = program.as_int();
@@ -313,32 +288,6 @@ impl Reader {
         index as u16
     }
 
-    fn open(&mut self, start: Ticks, channel: u8, pitch: u8, velocity: u8, part: u16) {
-        let index = self.heard.len() as u32;
-        let sounding = &mut self.sounding[usize::from(channel) << 7 | usize::from(pitch)];
-        match sounding.first {
-            NONE => sounding.first = index,
-            _ => self.heard[sounding.last as usize].duration = index,
-        }
-        sounding.last = index;
-        self.heard.push(Heard {
-            start,
-            duration: NONE,
-            pitch,
-            velocity,
-            part,
-        });
-        self.parts[usize::from(part)].notes += 1;
-    }
-
-    fn close(&mut self, now: Ticks, channel: u8, pitch: u8) {
-        let sounding = &mut self.sounding[usize::from(channel) << 7 | usize::from(pitch)];
-        if let Some(note) = self.heard.get_mut(sounding.first as usize) {
-            sounding.first = note.duration;
-            note.duration = (now - note.start).0.max(1);
-        }
-    }
-
     /// Ends what still sounds and moves the notes into the score.
     fn end_track(&mut self, track: usize, now: Ticks, name: &str) -> Result<(), ReadError> {
         let channels = self
@@ -346,11 +295,7 @@ impl Reader {
             .iter()
             .fold(0u16, |set, part| set | 1 << part.channel);
         for channel in (0..16).filter(|channel| channels >> channel & 1 == 1) {
-            for pitch in 0..128 {
-                while self.sounding[usize::from(channel) << 7 | usize::from(pitch)].first != NONE {
-                    self.close(now, channel, pitch);
-                }
-            }
+            self.pairing.close_all(now, channel);
         }
         let tracks = &mut self.score.tracks;
         let first = tracks.len();
@@ -371,7 +316,7 @@ impl Reader {
                 notes: Vec::with_capacity(part.notes),
             });
         }
-        self.notes += self.heard.len();
+        self.notes += self.pairing.heard.len();
         let mut end = now;
         for Heard {
             start,
@@ -379,7 +324,7 @@ impl Reader {
             pitch,
             velocity,
             part,
-        } in self.heard.drain(..)
+        } in self.pairing.heard.drain(..)
         {
             let note = Note {
                 start,
@@ -411,7 +356,7 @@ impl Reader {
         settle(&mut self.score.metres, |metre| metre.at);
         settle(&mut self.score.keys, |key| key.at);
         if !self.sets.is_empty() && !self.unset.is_empty() {
-            self.heard = Vec::new(); // Dividing tracks takes as much again.
+            self.pairing.heard = Vec::new(); // Dividing tracks takes as much again.
             self.score.tracks = program::inherit(self.score.tracks, &self.unset, self.sets);
             if self.score.tracks.len() > MAX_TRACKS {
                 return Err(too_many("tracks", MAX_TRACKS, last));
