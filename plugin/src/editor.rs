@@ -1,8 +1,9 @@
 //! The window: controls on the left, the music beside them, the model above, the engine below.
 //!
 //! It reads a [`View`] and the parameters, and changes nothing but through the host's parameters,
-//! [`Commands`] and, in the standalone, the [`Clock`]. It is painted when something changes (the
-//! host and the worker tell) and, while something moves, [`FRAME`] by [`FRAME`].
+//! [`Commands`] and, in the standalone, its own [`standalone::Controls`]. It is painted when
+//! something changes (the host and the worker tell) and, while something moves, [`FRAME`] by
+//! [`FRAME`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,17 +14,18 @@ use egui::{
     ScrollArea, Ui, vec2,
 };
 use nih_plug::context::gui::GuiContext;
-use nih_plug::editor::LogicalSize;
-use nih_plug::prelude::{PluginApi, ResizeHint};
+use nih_plug::editor::dpi::LogicalSize;
+use nih_plug::prelude::ResizeHint;
 use nih_plug_egui::baseview::HandlerError;
 use nih_plug_egui::{EguiEditor, EguiEditorState, EguiNiceSettings, NiceEguiApp};
 
 use crate::clip::Clip;
 use crate::params::FamamParams;
 use crate::snapshot::{Activity, Commands, Snapshot, View};
-use crate::standalone::{Clock, TEMPOS};
+use crate::standalone;
 
 mod controls;
+mod icon;
 mod kit;
 mod models;
 mod palette;
@@ -32,6 +34,7 @@ mod piano_roll;
 mod size;
 mod status;
 
+use icon::Icon;
 use models::Models;
 use size::Size;
 
@@ -43,13 +46,8 @@ const CONTROLS: f32 = 236.0;
 /// What a host opens the window with.
 pub type Editor = EguiEditor<Window>;
 
-/// The editor of an instance. `clock` is used where the plugin is its own host.
-pub fn editor(
-    params: Arc<FamamParams>,
-    view: View,
-    commands: Commands,
-    clock: Arc<Clock>,
-) -> Option<Editor> {
+/// The editor of an instance.
+pub fn editor(params: Arc<FamamParams>, view: View, commands: Commands) -> Option<Editor> {
     let opened = Size::last();
     let state = opened.state();
     let (width, height) = size::SMALLEST;
@@ -57,7 +55,7 @@ pub fn editor(
         .with_tile("Famam")
         .with_resize_hint(ResizeHint::resizable().with_min_logical_size(LogicalSize::new(width, height)));
     let notifier = view.repaint.clone();
-    let window = Window { params, view, commands, clock, opened, state: state.clone(), models: Models::default() };
+    let window = Window { params, view, commands, opened, state: state.clone(), models: Models::default() };
     nih_plug_egui::create_egui_editor(state, notifier, settings, window)
 }
 
@@ -66,7 +64,6 @@ pub struct Window {
     params: Arc<FamamParams>,
     view: View,
     commands: Commands,
-    clock: Arc<Clock>,
     opened: Size,
     state: Arc<EguiEditorState>,
     models: Models,
@@ -101,7 +98,7 @@ impl NiceEguiApp for Window {
         let playhead = self.view.playhead();
         let frame = |x, y| Frame::new().fill(palette::PANEL).inner_margin(Margin::symmetric(x, y));
         Panel::top("top").frame(frame(14, 8)).show(ui, |ui| {
-            ui.horizontal(|ui| self.top(ui, &host, &snapshot, playhead));
+            ui.horizontal(|ui| self.top(ui, &snapshot, playhead));
         });
         Panel::bottom("status").frame(frame(14, 6)).show(ui, |ui| status::show(ui, &snapshot));
         let left = Panel::left("controls").exact_size(CONTROLS).resizable(false);
@@ -119,12 +116,12 @@ impl NiceEguiApp for Window {
 }
 
 impl Window {
-    fn top(&mut self, ui: &mut Ui, host: &GuiContext, snapshot: &Snapshot, playhead: Option<f64>) {
+    fn top(&mut self, ui: &mut Ui, snapshot: &Snapshot, playhead: Option<f64>) {
         ui.set_min_height(30.0);
         ui.heading(RichText::new("Famam").color(egui::Color32::WHITE));
         ui.add_space(10.0);
-        if host.plugin_api() == PluginApi::Standalone {
-            transport(ui, &self.clock);
+        if self.view.standalone.in_use() {
+            transport(ui, &self.view.standalone);
             ui.add_space(6.0);
         }
         if let Some(clip) = &snapshot.clip {
@@ -141,15 +138,15 @@ impl Window {
 }
 
 /// Play, Stop and the tempo, where no host has them.
-fn transport(ui: &mut Ui, clock: &Clock) {
+fn transport(ui: &mut Ui, clock: &standalone::Controls) {
     let playing = clock.is_playing();
     let space = ui.input(|input| input.key_pressed(Key::Space)) && !ui.ctx().egui_wants_keyboard_input();
-    let button = egui::Button::new(if playing { "⏹  Stop" } else { "▶  Play" }).min_size(vec2(74.0, 28.0));
-    if ui.add(button).on_hover_text("Plays the clip from its start. (Space)").clicked() || space {
+    let (icon, text) = if playing { (Icon::Stop, "Stop") } else { (Icon::Play, "Play") };
+    if icon.button(ui, text, 74.0).on_hover_text("Plays the clip from its start. (Space)").clicked() || space {
         clock.play(!playing);
     }
     let mut tempo = clock.tempo();
-    let field = DragValue::new(&mut tempo).range(TEMPOS).speed(0.25).max_decimals(1).suffix(" bpm");
+    let field = DragValue::new(&mut tempo).range(standalone::Controls::TEMPOS).speed(0.25).max_decimals(1).suffix(" bpm");
     if ui.add(field).on_hover_text("Tempo, in quarter notes a minute.").changed() {
         clock.set_tempo(tempo);
     }

@@ -22,6 +22,7 @@ use nih_plug::prelude::*;
 
 pub mod band;
 pub mod clip;
+pub mod editor;
 pub mod model;
 pub mod params;
 pub mod player;
@@ -75,12 +76,17 @@ impl Plugin for Famam {
     // Program changes go out only so.
     const MIDI_OUTPUT: MidiConfig = MidiConfig::MidiCCs;
 
-    type Editor = ();
+    type Editor = editor::Editor;
     type SysExMessage = ();
     type BackgroundTask = ();
 
     fn params(&self) -> Arc<dyn Params> {
         self.instance.params.clone()
+    }
+
+    fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<editor::Editor> {
+        let Instance { params, view, commands, .. } = &self.instance;
+        editor::editor(params.clone(), view.clone(), commands.clone())
     }
 
     fn filter_state(state: &mut PluginState) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use nih_plug_egui::RepaintNotifier;
 use parking_lot::RwLock;
 
 use crate::clip::Clip;
@@ -43,7 +44,7 @@ pub enum Activity {
 }
 
 /// A picture of an instance. Copies are cheap.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// The name of the model in use; empty until one is known.
     pub model: String,
@@ -66,6 +67,8 @@ pub struct Snapshot {
 pub struct View {
     pub(crate) snapshot: Arc<RwLock<Snapshot>>,
     pub(crate) playhead: Arc<Playhead>,
+    /// Paints the window, if there is one; told by the worker when the picture changes.
+    pub(crate) repaint: RepaintNotifier,
     /// Play, Stop and the tempo of the standalone.
     pub standalone: Arc<standalone::Controls>,
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::Sender;
+use nih_plug_egui::RepaintNotifier;
 use parking_lot::{Mutex, RwLock};
 
 use crate::clip::Clip;
@@ -121,10 +122,15 @@ impl Instance {
         let session = Session::new(kept.clone(), commands.clone());
         let params = Arc::new(FamamParams::new(&slot, session));
         let snapshot = Arc::new(RwLock::new(Snapshot::default()));
+        let view = View {
+            snapshot,
+            playhead: playhead.clone(),
+            repaint: RepaintNotifier::new(),
+            standalone: Arc::default(),
+        };
         let member =
-            Member::new(params.clone(), slot.clone(), kept, snapshot.clone(), clips, returned);
+            Member::new(params.clone(), slot.clone(), kept, view.clone(), clips, returned);
         commands.send(Command::Join(Box::new(member)));
-        let view = View { snapshot, playhead: playhead.clone(), standalone: Arc::default() };
         let player = Player::new(incoming, outgoing, playhead);
         (Self { service, view, commands, params, slot }, player)
     }

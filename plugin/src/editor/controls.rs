@@ -9,6 +9,7 @@ use egui::{
 use famam_shared::instrument::Group;
 use nih_plug::prelude::{BoolParam, ParamSetter};
 
+use super::icon::Icon;
 use super::{palette, parameter};
 use crate::params::{Controls, MAX_SEED, OutputMode};
 use crate::snapshot::{Activity, Commands, Snapshot};
@@ -91,7 +92,7 @@ fn generate(ui: &mut Ui, activity: &Activity, commands: &Commands) {
     };
     let size = vec2(ui.available_width(), 38.0);
     let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::WidgetType::Button, true, text));
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, text));
     let round = CornerRadius::same(6);
     ui.painter().rect_filled(rect, round, palette::ACCENT.gamma_multiply(0.35));
     let filled = rect.with_max_x(rect.left() + rect.width() * share);
@@ -114,6 +115,7 @@ fn length(ui: &mut Ui, controls: &Controls, setter: &ParamSetter) {
     let bars = &controls.bars;
     parameter::header(ui, setter, bars, "How long a clip is before it repeats, in bars.");
     ui.columns(LENGTHS.len(), |columns| {
+        columns.iter_mut().for_each(|ui| ui.spacing_mut().button_padding.x = 2.0);
         for (ui, length) in columns.iter_mut().zip(LENGTHS) {
             let button = Button::selectable(bars.value() == length, length.to_string());
             if wide(ui, button.frame_when_inactive(true)).clicked() {
@@ -130,7 +132,7 @@ fn seed(ui: &mut Ui, controls: &Controls, setter: &ParamSetter, snapshot: &Snaps
     ui.horizontal(|ui| {
         ui.label("Seed").on_hover_text("The same seed and settings give the same clip again.");
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            if ui.button("🎲").on_hover_text("Rolls another seed and keeps it.").clicked() {
+            if Icon::Die.button(ui, "", 0.0).on_hover_text("Rolls another seed and keeps it.").clicked() {
                 let rolled = RandomState::new().hash_one(()) % u64::from(MAX_SEED) + 1;
                 parameter::set(setter, seed, rolled as i32);
             }
@@ -175,7 +177,7 @@ fn group_switch(ui: &mut Ui, setter: &ParamSetter, group: Group, switch: &BoolPa
     let on = switch.value();
     let color = palette::of_group(group);
     let (rect, response) = ui.allocate_exact_size(vec2(width, 28.0), Sense::click());
-    response.widget_info(|| egui::WidgetInfo::selected(egui::WidgetType::Checkbox, true, on, switch.name()));
+    response.widget_info(|| egui::WidgetInfo::selected(egui::Role::CheckBox, true, on, switch.name()));
     let fill = if on { palette::PANEL.lerp_to_gamma(color, 0.22) } else { palette::RAISED.gamma_multiply(0.5) };
     let lit = response.hovered() || response.has_focus();
     let edge = if on { color } else { palette::LINE };
@@ -190,7 +192,10 @@ fn group_switch(ui: &mut Ui, setter: &ParamSetter, group: Group, switch: &BoolPa
     }
     let at = mark.right_center() + vec2(7.0, 0.0);
     let text = if on { palette::TEXT } else { palette::QUIET };
-    let name = switch.name();
+    let name = match group {
+        Group::StringsAndPads => "Strings, pads",
+        _ => switch.name(),
+    };
     ui.painter().with_clip_rect(rect).text(at, Align2::LEFT_CENTER, name, FontId::proportional(12.5), text);
     if response.on_hover_text(format!("New clips are written with {} or without.", group.name())).clicked() {
         parameter::toggle(setter, switch);

@@ -8,8 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use egui::containers::menu::{MenuButton, MenuConfig};
-use egui::{PopupCloseBehavior, RichText, TextEdit, Ui};
+use egui::{Atom, IdSalt, PopupCloseBehavior, RichText, TextEdit, Ui, vec2};
 
+use super::icon::{self, Icon};
+use super::palette;
 use crate::snapshot::{Commands, Snapshot};
 
 /// The system's file dialog while it is open. It runs beside the window and never holds it up.
@@ -33,10 +35,12 @@ impl Models {
         let name = if snapshot.model.is_empty() { "Model" } else { &snapshot.model };
         // A click into the field for the path must not close the menu.
         let config = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
-        let (button, menu) = MenuButton::new(format!("{name} ⏷")).config(config).ui(ui, |ui| {
+        let (button, menu) = MenuButton::new((name, Atom::custom(IdSalt::new("open"), vec2(icon::SIZE, icon::SIZE)))).config(config).ui(ui, |ui| {
             ui.set_width(340.0);
             self.menu(ui, commands);
         });
+        let place = button.rect.with_min_x(button.rect.right() - icon::SIZE - 16.0);
+        Icon::Open.paint(ui.painter(), place, palette::TEXT);
         if menu.is_none() {
             self.found = None;
             button.on_hover_text("The model that writes. Click to load another.");

@@ -4,35 +4,34 @@
 //! musician meets first, lie apart for every kind of colour vision, as the palette of Okabe and Ito
 //! (2008) does; the classes of a group keep near its hue where they can.
 
-use egui::Color32;
 use egui::style::{Selection, WidgetVisuals};
-use egui::{CornerRadius, FontFamily, FontId, Shadow, Stroke, TextStyle, Visuals, vec2};
+use egui::{Color32, CornerRadius, FontFamily, FontId, Shadow, Stroke, TextStyle, Visuals, vec2};
 use famam_shared::instrument::{Class, Group};
 
 use crate::clip::Part;
 
 /// Behind the music.
-pub const GROUND: Color32 = grey(0x13, 0x16, 0x1B);
+pub const GROUND: Color32 = Color32::from_rgb(0x13, 0x16, 0x1B);
 /// Behind the controls.
-pub const PANEL: Color32 = grey(0x1B, 0x1F, 0x26);
+pub const PANEL: Color32 = Color32::from_rgb(0x1B, 0x1F, 0x26);
 /// Buttons and fields.
-pub const RAISED: Color32 = grey(0x2A, 0x30, 0x3A);
+pub const RAISED: Color32 = Color32::from_rgb(0x2A, 0x30, 0x3A);
 /// Lines between things.
-pub const LINE: Color32 = grey(0x33, 0x3A, 0x46);
+pub const LINE: Color32 = Color32::from_rgb(0x33, 0x3A, 0x46);
 /// Text.
-pub const TEXT: Color32 = grey(0xD6, 0xDB, 0xE4);
+pub const TEXT: Color32 = Color32::from_rgb(0xD6, 0xDB, 0xE4);
 /// Text that explains.
-pub const QUIET: Color32 = grey(0x95, 0x9E, 0xAE);
+pub const QUIET: Color32 = Color32::from_rgb(0x95, 0x9E, 0xAE);
 /// What is chosen, and what to press.
-pub const ACCENT: Color32 = grey(0x6E, 0x62, 0xD9);
+pub const ACCENT: Color32 = Color32::from_rgb(0x6E, 0x62, 0xD9);
+/// What is going on.
+pub const ACTIVE: Color32 = Color32::from_rgb(0xA9, 0xA0, 0xF2);
+/// That all is well.
+pub const GOOD: Color32 = Color32::from_rgb(0x4F, 0xC2, 0x8F);
 /// What the user should know.
-pub const WARNING: Color32 = grey(0xE8, 0xB3, 0x4B);
+pub const WARNING: Color32 = Color32::from_rgb(0xE8, 0xB3, 0x4B);
 /// What went wrong.
-pub const ERROR: Color32 = grey(0xF0, 0x7C, 0x6C);
-
-const fn grey(red: u8, green: u8, blue: u8) -> Color32 {
-    Color32::from_rgb(red, green, blue)
-}
+pub const ERROR: Color32 = Color32::from_rgb(0xF0, 0x7C, 0x6C);
 
 /// The colour of a class.
 pub fn of_class(class: Class) -> Color32 {
@@ -131,7 +130,7 @@ fn visuals() -> Visuals {
     visuals.selection = Selection { bg_fill: ACCENT, stroke: Stroke::new(1.0, Color32::WHITE) };
     visuals.widgets.noninteractive = widget(PANEL, LINE, TEXT);
     visuals.widgets.inactive = widget(RAISED, RAISED, TEXT);
-    visuals.widgets.hovered = widget(LINE, grey(0x4A, 0x53, 0x63), Color32::WHITE);
+    visuals.widgets.hovered = widget(LINE, Color32::from_rgb(0x4A, 0x53, 0x63), Color32::WHITE);
     visuals.widgets.active = widget(LINE, ACCENT, Color32::WHITE);
     visuals.widgets.open = widget(LINE, LINE, Color32::WHITE);
     visuals

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use egui::{
-    Align, Align2, Color32, FontId, Pos2, Rangef, Rect, ScrollArea, Sense, Stroke, StrokeKind, Ui,
+    Align, Align2, Color32, FontId, Painter, Pos2, Rangef, Rect, ScrollArea, Sense, Stroke, StrokeKind, Ui,
     pos2, vec2,
 };
 use famam_shared::score::Metre;
@@ -158,11 +158,12 @@ pub fn show(ui: &mut Ui, clip: &Clip, playhead: Option<f64>) {
     let room = ui.available_rect_before_wrap();
     let (margin, body) = room.split_left_right_at_x(room.left() + MARGIN);
     ui.painter().rect_filled(room, 6.0, palette::GROUND);
+    let names = ui.painter().with_clip_rect(margin);
     let mut content = ui.new_child(egui::UiBuilder::new().max_rect(body));
     ScrollArea::horizontal().id_salt("piano roll").auto_shrink(false).show_viewport(&mut content, |ui, visible| {
         let width = body.width().max(MIN_BAR * clip.bars as f32);
         // What scrolls sideways needs room for its bar below.
-        let scrolls = if width > body.width() { ui.spacing().scroll.allocated_size() + 6.0 } else { 4.0 };
+        let scrolls = if width > body.width() { ui.spacing().scroll.allocated_width() + 6.0 } else { 4.0 };
         let (area, response) = ui.allocate_exact_size(vec2(width, body.height() - scrolls), Sense::hover());
         let layout = Layout::new(area.with_max_x(area.right() - 6.0), clip);
         paint_grid(ui, &layout, clip);
@@ -170,7 +171,7 @@ pub fn show(ui: &mut Ui, clip: &Clip, playhead: Option<f64>) {
         if let Some(quarters) = playhead {
             paint_playhead(ui, &layout, quarters, visible);
         }
-        paint_names(ui, margin, &layout);
+        paint_names(&names, margin, &layout);
         let hovered = response.hover_pos().and_then(|at| layout.note_at(clip, at));
         if let Some(note) = hovered {
             response.on_hover_text_at_pointer(words(clip, note));
@@ -190,7 +191,7 @@ fn words(clip: &Clip, note: &ClipNote) -> String {
 /// A pitch's name; 60 is C4.
 fn pitch_name(pitch: u8) -> String {
     const NAMES: [&str; 12] =
-        ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
+        ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
     format!("{}{}", NAMES[usize::from(pitch % 12)], i32::from(pitch / 12) - 1)
 }
 
@@ -267,8 +268,7 @@ fn paint_playhead(ui: &Ui, layout: &Layout, quarters: f64, visible: Rect) {
 }
 
 /// The names of octaves and drums, left of the roll.
-fn paint_names(ui: &Ui, margin: Rect, layout: &Layout) {
-    let painter = ui.painter().with_clip_rect(margin);
+fn paint_names(painter: &Painter, margin: Rect, layout: &Layout) {
     let right = margin.right() - 8.0;
     let font = |height: f32| FontId::proportional(height.clamp(7.5, 11.0));
     for pitch in layout.pitches.clone().filter(|pitch| pitch % 12 == 0) {

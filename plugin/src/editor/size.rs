@@ -1,6 +1,6 @@
 //! The window's size, kept for the user from one window to the next.
 
-use nih_plug::editor::LogicalSize;
+use nih_plug::editor::dpi::LogicalSize;
 use nih_plug_egui::EguiEditorState;
 use serde::{Deserialize, Serialize};
 

@@ -2,6 +2,7 @@
 
 use egui::{Align, Color32, Label, Layout, RichText, Ui};
 
+use super::icon::Icon;
 use super::palette;
 use crate::snapshot::{Activity, Snapshot};
 
@@ -11,8 +12,8 @@ pub fn show(ui: &mut Ui, snapshot: &Snapshot) {
         ui.add(Label::new(RichText::new(notice).color(palette::WARNING)).wrap());
     }
     ui.horizontal(|ui| {
-        let (mark, color) = mark(&snapshot.activity);
-        ui.label(RichText::new(mark).color(color));
+        let (icon, color) = mark(&snapshot.activity);
+        icon.show(ui, color);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.weak(&snapshot.engine).on_hover_text("What runs the model on this machine.");
             let text = RichText::new(sentence(&snapshot.activity)).color(match snapshot.activity {
@@ -44,13 +45,12 @@ pub fn sentence(activity: &Activity) -> String {
 }
 
 /// A mark for it, which says it without colour, too.
-fn mark(activity: &Activity) -> (&'static str, Color32) {
+fn mark(activity: &Activity) -> (Icon, Color32) {
     match activity {
-        Activity::Waiting => ("○", palette::QUIET),
-        Activity::Loading => ("◌", palette::QUIET),
-        Activity::Generating { .. } => ("▶", palette::ACCENT.lerp_to_gamma(Color32::WHITE, 0.3)),
-        Activity::Ready { .. } => ("●", palette::of_class(famam_shared::instrument::Class::Piano)),
-        Activity::Failed(_) => ("⚠", palette::ERROR),
+        Activity::Waiting | Activity::Loading => (Icon::Empty, palette::QUIET),
+        Activity::Generating { .. } => (Icon::Play, palette::ACTIVE),
+        Activity::Ready { .. } => (Icon::Full, palette::GOOD),
+        Activity::Failed(_) => (Icon::Warning, palette::ERROR),
     }
 }
 

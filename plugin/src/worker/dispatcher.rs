@@ -21,7 +21,7 @@ use crate::clip::{Clip, Origin};
 use crate::model::Source;
 use crate::params::{FamamParams, MAX_SEED, Shape};
 use crate::slot::{Slot, Song};
-use crate::snapshot::{Activity, Snapshot};
+use crate::snapshot::{Activity, Snapshot, View};
 use crate::state::{Kept, Restored, StateError};
 
 /// How often the slots are looked at.
@@ -90,7 +90,9 @@ pub struct Member {
     params: Arc<FamamParams>,
     slot: Arc<Slot>,
     kept: Arc<RwLock<Kept>>,
-    snapshot: Arc<RwLock<Snapshot>>,
+    view: View,
+    /// What the window was last told of: the picture, and whether the playhead moves.
+    shown: (Snapshot, bool),
     clips: Producer<Arc<Clip>>,
     returned: Consumer<Arc<Clip>>,
     /// A clip that the player's queue had no room for.
@@ -128,7 +130,7 @@ impl Member {
         params: Arc<FamamParams>,
         slot: Arc<Slot>,
         kept: Arc<RwLock<Kept>>,
-        snapshot: Arc<RwLock<Snapshot>>,
+        view: View,
         clips: Producer<Arc<Clip>>,
         returned: Consumer<Arc<Clip>>,
     ) -> Self {
@@ -137,7 +139,8 @@ impl Member {
             params,
             slot,
             kept,
-            snapshot,
+            view,
+            shown: Default::default(),
             clips,
             returned,
             waiting: None,
@@ -176,6 +179,17 @@ impl Member {
         let busy = self.making.is_some() || self.due.is_some() || self.candidate.is_some();
         if obeyed && !busy {
             self.slot.serve(asked);
+        }
+        self.show();
+    }
+
+    /// Has the window painted when there is something new to see; a window at rest costs nothing.
+    fn show(&mut self) {
+        let moves = self.view.playhead().is_some();
+        let snapshot = self.view.snapshot.read();
+        if (&*snapshot, moves) != (&self.shown.0, self.shown.1) {
+            self.shown = (snapshot.clone(), moves);
+            self.view.repaint.request_repaint();
         }
     }
 
@@ -222,7 +236,7 @@ impl Member {
     }
 
     fn load(&mut self, source: Source, jobs: &Sender<Job>) {
-        let mut snapshot = self.snapshot.write();
+        let mut snapshot = self.view.snapshot.write();
         snapshot.activity = Activity::Loading;
         snapshot.notice = None;
         let _ = jobs.send(Job::Load { instance: self.id, source });
@@ -235,7 +249,7 @@ impl Member {
         let restored = match state {
             Ok(restored) => *restored,
             Err(error) => {
-                self.snapshot.write().notice = Some(error.to_string());
+                self.view.snapshot.write().notice = Some(error.to_string());
                 return;
             }
         };
@@ -292,7 +306,7 @@ impl Member {
         let cancel = Arc::new(AtomicBool::new(false));
         let making = Making { id, cancel: cancel.clone(), request, bars: Vec::new() };
         self.making = Some(making);
-        self.snapshot.write().activity =
+        self.view.snapshot.write().activity =
             Activity::Generating { done: 0, bars: shape.bars, tokens_per_second: None };
         let _ = jobs.send(Job::Generate { instance, id, source, request, cancel });
     }
@@ -308,11 +322,11 @@ impl Member {
         self.due = None;
         let begun = self.making.as_ref().is_some_and(|making| !making.bars.is_empty());
         self.cancel();
-        let clip = self.snapshot.read().clip.clone();
+        let clip = self.view.snapshot.read().clip.clone();
         if begun {
             self.kept.write().clip = clip.clone();
         }
-        self.snapshot.write().activity = match clip {
+        self.view.snapshot.write().activity = match clip {
             Some(_) => Activity::Ready { tokens_per_second: None },
             None => Activity::Waiting,
         };
@@ -352,7 +366,7 @@ impl Member {
                     // A clip is complete with the bars that it has, should they be fewer.
                     let clip = self.clip(making.bars.len() as u32);
                     self.making = None;
-                    let tokens_per_second = match self.snapshot.read().activity {
+                    let tokens_per_second = match self.view.snapshot.read().activity {
                         Activity::Generating { tokens_per_second, .. } => tokens_per_second,
                         _ => None,
                     };
@@ -363,7 +377,7 @@ impl Member {
             Report::Failed { id, why, .. } => {
                 if self.making.as_ref().is_some_and(|making| making.id == id) {
                     self.making = None;
-                    self.snapshot.write().activity = Activity::Failed(why);
+                    self.view.snapshot.write().activity = Activity::Failed(why);
                 }
             }
         }
@@ -374,13 +388,13 @@ impl Member {
         if self.candidate.as_ref() == Some(&source) {
             self.candidate = None;
             if self.making.is_none() {
-                self.snapshot.write().activity = Activity::Failed(why);
+                self.view.snapshot.write().activity = Activity::Failed(why);
             } else {
-                self.snapshot.write().notice = Some(why);
+                self.view.snapshot.write().notice = Some(why);
             }
         } else if self.kept.read().source == source {
             let name = self.kept.read().model.clone();
-            let mut snapshot = self.snapshot.write();
+            let mut snapshot = self.view.snapshot.write();
             snapshot.notice = Some(format!(
                 "the model \"{name}\" of this song is gone: {why}; the clip plays on"
             ));
@@ -396,7 +410,7 @@ impl Member {
         self.expected_hash.clear();
         let mut kept = self.kept.write();
         (kept.model, kept.hash, kept.genres) = (name.clone(), hash, genres.clone());
-        let mut snapshot = self.snapshot.write();
+        let mut snapshot = self.view.snapshot.write();
         if snapshot.activity == Activity::Loading {
             snapshot.activity = Activity::Ready { tokens_per_second: None };
         }
@@ -434,7 +448,7 @@ impl Member {
             self.kept.write().clip = Some(clip.clone());
         }
         {
-            let mut snapshot = self.snapshot.write();
+            let mut snapshot = self.view.snapshot.write();
             snapshot.clip = Some(clip.clone());
             snapshot.activity = activity;
         }
