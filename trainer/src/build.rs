@@ -19,6 +19,7 @@ use crate::config;
 use crate::config::dataset::{Config, GenreFrom};
 use crate::dataset::{self, Header, Piece, Split, Writer};
 
+pub mod command;
 pub mod files;
 pub mod genres;
 pub mod labels;
@@ -130,7 +131,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
                         summary.take(&piece, config);
                         writer.push(&piece)?;
                         let key = key.map_or_else(|| own_song(file), str::to_owned);
-                        songs.push(key, Some(fingerprints));
+                        songs.push(key, fingerprints);
                     }
                 }
             }

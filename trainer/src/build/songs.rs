@@ -65,18 +65,17 @@ pub struct Songs {
 }
 
 impl Songs {
-    /// Takes the next piece, of the song `key` by its name or by a table. Where no table says so,
-    /// equal content makes it the same song as another.
-    pub fn push(&mut self, key: String, fingerprints: Option<Fingerprints>) {
+    /// Takes the next piece, of the song `key` by a table or by its name. Equal content makes it
+    /// the same song as another, whatever table or name says.
+    pub fn push(&mut self, key: String, fingerprints: Fingerprints) {
         let piece = self.parents.len();
         self.parents.push(piece);
-        let mut same = vec![*self.by_key.entry(key.clone()).or_insert(piece)];
-        if let Some(Fingerprints { content, tune }) = fingerprints {
-            same.push(*self.by_content.entry(content).or_insert(piece));
-            same.extend(tune.map(|tune| *self.by_tune.entry(tune).or_insert(piece)));
-        }
+        let Fingerprints { content, tune } = fingerprints;
+        let by_key = *self.by_key.entry(key.clone()).or_insert(piece);
+        let by_content = *self.by_content.entry(content).or_insert(piece);
+        let by_tune = tune.map(|tune| *self.by_tune.entry(tune).or_insert(piece));
         self.keys.push(key);
-        for other in same {
+        for other in [by_key, by_content].into_iter().chain(by_tune) {
             let (a, b) = (self.first(other), self.first(piece));
             self.parents[a.max(b)] = a.min(b);
         }
@@ -131,8 +130,10 @@ impl Songs {
 mod tests {
     use super::*;
 
-    fn prints(content: u8, tune: u8) -> Option<Fingerprints> {
-        Some(Fingerprints { content: [content; 16], tune: (tune > 0).then_some([tune; 16]) })
+    fn prints(content: u16, tune: u8) -> Fingerprints {
+        let [a, b] = content.to_le_bytes();
+        let content = std::array::from_fn(|i| if i % 2 == 0 { a } else { b });
+        Fingerprints { content, tune: (tune > 0).then_some([tune; 16]) }
     }
 
     #[test]
@@ -144,7 +145,7 @@ mod tests {
         songs.push("b".into(), prints(4, 0));
         songs.push("d".into(), prints(4, 6));
         songs.push("e".into(), prints(1, 6));
-        songs.push("f".into(), None);
+        songs.push("f".into(), prints(7, 0));
         let split = songs.split(0.0, 0.0, 0);
         let names: Vec<_> = split.iter().map(|(song, _)| song.as_str()).collect();
         assert_eq!(names, ["a", "a", "c", "a", "a", "a", "f"]);
@@ -154,7 +155,7 @@ mod tests {
     fn shares_are_of_songs_and_the_seed_draws_them() {
         let make = |seed| {
             let mut songs = Songs::default();
-            (0..1000).for_each(|i| songs.push(format!("song {}", i / 2), None));
+            (0..1000).for_each(|i| songs.push(format!("song {}", i / 2), prints(i, 0)));
             songs.split(0.1, 0.05, seed)
         };
         let split = make(1);
@@ -168,10 +169,10 @@ mod tests {
     #[test]
     fn few_songs_leave_something_to_train_on() {
         let mut songs = Songs::default();
-        songs.push("only".into(), None);
+        songs.push("only".into(), prints(1, 0));
         assert_eq!(songs.split(0.5, 0.5, 0)[0].1, Split::Train);
         let mut songs = Songs::default();
-        (0..3).for_each(|i| songs.push(i.to_string(), None));
+        (0..3).for_each(|i| songs.push(i.to_string(), prints(i, 0)));
         let split = songs.split(0.01, 0.01, 0);
         for place in Split::ALL {
             assert_eq!(split.iter().filter(|(_, split)| *split == place).count(), 1);

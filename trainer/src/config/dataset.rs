@@ -11,6 +11,8 @@ use std::path::Path;
 use famam_shared::encoding::{self, multitrack};
 use serde::{Deserialize, Serialize};
 
+mod check;
+
 /// How a data set is built, and how training reads it. The fields up to `verbose` are Famam's,
 /// with its defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,53 +212,17 @@ pub enum Error {
 }
 
 impl Config {
-    /// Reads a config and checks it, all but its paths.
+    /// Reads a config; [`Config::check`] judges it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let name = || path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::Read { path: name(), source })?;
-        serde_json::from_str(&text).map_err(|source| Error::Json { path: name(), source })
+        Self::parse(&text, &name())
     }
 
-    /// Refuses values that fields cannot have.
-    pub fn check(&self) -> Result<(), Error> {
-        let (numerator, denominator) = self.time_signature;
-        let (slowest, fastest) = self.tempo_variation_range;
-        let fraction = |share: f64| (0.0..1.0).contains(&share);
-        let seconds = |limit: Option<f64>| limit.is_none_or(|limit| limit >= 0.0);
-        let durations = self.min_duration_seconds.zip(self.max_duration_seconds);
-        #[rustfmt::skip]
-        let rules: [(bool, &'static str, String, &'static str); 25] = [
-            (!self.input_dirs.is_empty(), "input_dirs", "[]".into(), "expected a folder at least"),
-            (!self.output_path.is_empty(), "output_path", "empty".into(), "expected a file to write"),
-            (self.min_tracks >= 1, "min_tracks", self.min_tracks.to_string(), "expected 1 or more"),
-            (self.max_tracks >= self.min_tracks, "max_tracks", self.max_tracks.to_string(), "expected min_tracks or more"),
-            (seconds(self.min_duration_seconds), "min_duration_seconds", text(self.min_duration_seconds), "expected 0 or more"),
-            (seconds(self.max_duration_seconds), "max_duration_seconds", text(self.max_duration_seconds), "expected 0 (no limit) or more"),
-            (durations.is_none_or(|(least, most)| most == 0.0 || least <= most), "max_duration_seconds", text(self.max_duration_seconds), "expected min_duration_seconds or more"),
-            ((1..=960_000).contains(&self.resolution), "resolution", self.resolution.to_string(), "expected 1 to 960000 ticks a quarter"),
-            (numerator >= 1 && denominator.is_power_of_two(), "time_signature", format!("[{numerator}, {denominator}]"), "expected beats in a bar and a power of two, as in [3, 4]"),
-            ((1..=960_000).contains(&self.quantize_grid), "quantize_grid", self.quantize_grid.to_string(), "expected 1 to 960000 ticks"),
-            (self.segment_bars != Some(0), "segment_bars", "0".into(), "expected 1 or more, or null for whole pieces"),
-            (self.segment_bars.is_some() || self.segment_length.is_none_or(|ticks| ticks > 0 && ticks.is_multiple_of(self.bar_ticks())), "segment_length", text(self.segment_length), "expected whole bars of time_signature in ticks of resolution (segments are cut at bar lines; segment_bars says it more simply)"),
-            ((0.0..=1.0).contains(&self.max_padding_ratio), "max_padding_ratio", self.max_padding_ratio.to_string(), "expected 0 to 1"),
-            (self.transposition_semitones.iter().all(|shift| (-127..=127).contains(shift)), "transposition_semitones", format!("{:?}", self.transposition_semitones), "expected -127 to 127"),
-            (slowest > 0.0 && slowest <= fastest && fastest.is_finite(), "tempo_variation_range", format!("[{slowest}, {fastest}]"), "expected the slowest factor, above 0, then the fastest"),
-            (self.tempo_variation_steps >= 1 || !self.enable_tempo_variation, "tempo_variation_steps", self.tempo_variation_steps.to_string(), "expected 1 or more"),
-            (self.max_seq_length >= 1, "max_seq_length", self.max_seq_length.to_string(), "expected 1 or more"),
-            (self.positions_per_bar >= 1, "positions_per_bar", self.positions_per_bar.to_string(), "expected 1 or more"),
-            (self.max_samples != Some(0), "max_samples", "0".into(), "expected 1 or more, or null for all files"),
-            (fraction(self.validation_fraction), "validation_fraction", self.validation_fraction.to_string(), "expected 0 or more, below 1"),
-            (fraction(self.test_fraction), "test_fraction", self.test_fraction.to_string(), "expected 0 or more, below 1"),
-            (self.validation_fraction + self.test_fraction < 1.0, "test_fraction", self.test_fraction.to_string(), "expected less than what validation_fraction leaves"),
-            (!self.source_separator.is_empty(), "source_separator", "empty".into(), "expected what ends a source, as \"-\""),
-            (self.remove_empty_tracks, "remove_empty_tracks", "false".into(), "expected true: a track without notes has no tokens"),
-            (self.encoder_type == EncoderType::Multitrack, "encoder_type", self.encoder_type.name().into(), "this version builds \"multitrack\" only (a config that names none means \"remi\", as in Famam)"),
-        ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, value, expected)) => Err(Error::Field { field, value, expected }),
-            None => Ok(()),
-        }
+    /// The config in `text`, which is called `name` in errors.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|source| Error::Json { path: name.to_owned(), source })
     }
 
     /// The encoding that the config asks for.
@@ -270,17 +236,22 @@ impl Config {
     }
 
     /// Ticks of `resolution` in a bar of `time_signature`, at least 1.
-    fn bar_ticks(&self) -> u32 {
+    fn bar_ticks(&self) -> u64 {
         let (numerator, denominator) = self.time_signature;
-        (4 * self.resolution * u32::from(numerator) / u32::from(denominator).max(1)).max(1)
+        let whole = 4 * u64::from(self.resolution);
+        (whole * u64::from(numerator) / u64::from(denominator).max(1)).max(1)
+    }
+
+    /// Bars of a segment; `None` where pieces stay whole.
+    pub fn bars_per_segment(&self) -> Option<usize> {
+        let by_ticks = self.segment_length.map(|ticks| (u64::from(ticks) / self.bar_ticks()) as usize);
+        self.segment_bars.or(by_ticks)
     }
 
     /// The segments of a piece of `bars` bars. Where the last one lacks more than
     /// `max_padding_ratio` of its bars, it is left out.
     pub fn segments(&self, bars: usize) -> Vec<Range<usize>> {
-        let length = self.segment_bars;
-        let length = length.or(self.segment_length.map(|t| (t / self.bar_ticks()) as usize));
-        let length = length.unwrap_or(bars).max(1);
+        let length = self.bars_per_segment().unwrap_or(bars).max(1);
         let mut segments: Vec<_> =
             (0..bars).step_by(length).map(|start| start..bars.min(start + length)).collect();
         let missing = |segment: &Range<usize>| (length - segment.len()) as f64 / length as f64;
@@ -289,16 +260,68 @@ impl Config {
     }
 }
 
-impl EncoderType {
-    fn name(self) -> &'static str {
-        match self {
-            EncoderType::Remi => "remi",
-            EncoderType::Event => "event",
-            EncoderType::Multitrack => "multitrack",
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn text<T: ToString>(value: Option<T>) -> String {
-    value.map_or("null".to_owned(), |value| value.to_string())
+    /// Famam's `MusicDatasetConfig()` as it writes itself.
+    const FAMAMS_DEFAULTS: &str = r#"{
+        "name": "music_dataset", "input_dirs": [], "output_path": "", "genre_tsv_path": null,
+        "allowed_genres": null, "min_tracks": 1, "max_tracks": 16, "min_notes_per_track": 1,
+        "min_duration_seconds": null, "max_duration_seconds": null, "resolution": 24,
+        "time_signature": [4, 4], "quantize": true, "quantize_grid": 1,
+        "remove_empty_tracks": true, "segment_bars": null, "segment_length": null,
+        "max_padding_ratio": 0.3, "enable_transposition": false,
+        "transposition_semitones": [-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6],
+        "enable_tempo_variation": false, "tempo_variation_range": [0.9, 1.1],
+        "tempo_variation_steps": 3, "encoder_type": "remi", "max_seq_length": 2048,
+        "encode_velocity": true, "positions_per_bar": 32, "max_samples": null,
+        "random_seed": null, "verbose": true
+    }"#;
+
+    #[test]
+    fn famams_defaults_are_ours() {
+        let written = Config::parse(FAMAMS_DEFAULTS, "famam").unwrap();
+        assert_eq!(written, Config::parse("{}", "empty").unwrap());
+        assert_eq!(written, Config::default());
+    }
+
+    #[test]
+    fn shipped_configs_can_be_built() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/music_dataset");
+        let mut count = 0;
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            let mut config = Config::read(&path).unwrap();
+            if config.input_dirs.is_empty() {
+                // Folders come from the command line.
+                config.input_dirs.push("midi".to_owned());
+            }
+            config.check().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            config.encoding().build(9).unwrap();
+            count += 1;
+        }
+        assert!(count >= 3);
+    }
+
+    #[test]
+    fn segments_are_cut_at_bars_and_the_last_one_may_go() {
+        let cut = |config: Config, bars| {
+            let segments = config.segments(bars);
+            segments.iter().map(|segment| (segment.start, segment.end)).collect::<Vec<_>>()
+        };
+        let bars = |bars| Config { segment_bars: Some(bars), ..Config::default() };
+        assert_eq!(cut(Config::default(), 5), [(0, 5)]);
+        assert_eq!(cut(bars(4), 8), [(0, 4), (4, 8)]);
+        assert_eq!(cut(bars(4), 7), [(0, 4), (4, 7)]);
+        assert_eq!(cut(bars(4), 6), [(0, 4)], "half of the last one is missing");
+        assert_eq!(cut(Config { max_padding_ratio: 1.0, ..bars(4) }, 5), [(0, 4), (4, 5)]);
+        assert_eq!(cut(bars(4), 0), []);
+        // 96 ticks are a 4/4 bar of 24 a quarter, 72 one of 3/4.
+        let ticks = |segment_length| Config { segment_length, ..Config::default() };
+        assert_eq!(ticks(Some(192)).bars_per_segment(), Some(2));
+        let waltz = Config { time_signature: (3, 4), ..ticks(Some(144)) };
+        assert_eq!(waltz.bars_per_segment(), Some(2));
+        assert_eq!(Config { segment_bars: Some(3), ..waltz }.bars_per_segment(), Some(3));
+    }
 }

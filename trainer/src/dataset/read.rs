@@ -68,6 +68,10 @@ impl Dataset {
         let vocabulary: Vocabulary = attribute(file, "vocabulary", &mut hash)?;
         let encoding: encoding::Spec = attribute(file, "encoding", &mut hash)?;
         let config: Config = attribute(file, "config", &mut hash)?;
+        if vocabulary.genres.first().is_none_or(|genre| genre != "any") {
+            return Err("the vocabulary does not begin with \"any\"".to_owned());
+        }
+        config.check_reading().map_err(|error| format!("its config: {error}"))?;
         let encoder =
             encoding.build(vocabulary.genres.len()).map_err(|error| error.to_string())?;
         let mut data_set = Self {
@@ -89,8 +93,9 @@ impl Dataset {
             split: Vec::new(),
         };
         data_set.split = whole(file, "split", bytes, &mut hash)?;
-        if hex(hash) != data_set.hash {
-            return Err("its hash is another".to_owned());
+        let found = hex(hash);
+        if found != data_set.hash {
+            return Err(format!("its hash is {}, that of what it holds {found}", data_set.hash));
         }
         data_set.check()?;
         Ok(data_set)
