@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tch::{Kind, Tensor};
 
-use crate::config::training::{Config, OptimizerKind};
+use crate::config::training::{Config, OptimizerKind, Precision};
 
 /// Momentum of Muon, as Jordan 2024 has it.
 const MUON_MOMENTUM: f64 = 0.95;
@@ -47,6 +47,8 @@ pub struct Settings {
     beta_2: f64,
     epsilon: f64,
     weight_decay: f64,
+    /// What Muon multiplies in.
+    kind: Kind,
 }
 
 impl Settings {
@@ -57,6 +59,10 @@ impl Settings {
             beta_2: config.beta_2,
             epsilon: config.epsilon,
             weight_decay: if config.optimizer == OptimizerKind::Adam { 0.0 } else { config.weight_decay },
+            kind: match config.precision {
+                Precision::Fp32 => Kind::Float,
+                Precision::Bf16 => Kind::BFloat16,
+            },
         }
     }
 }
@@ -124,7 +130,7 @@ impl Slot {
                 let _ = self.first.g_add_(&gradient);
                 let size = gradient.size();
                 let longer = size[0].max(size[1]) as f64;
-                let direction = orthogonalize(&(gradient + &self.first * MUON_MOMENTUM));
+                let direction = orthogonalize(&(gradient + &self.first * MUON_MOMENTUM), settings.kind);
                 direction * (step.rate * MUON_SCALE * longer.sqrt())
             }
         };
@@ -134,17 +140,18 @@ impl Slot {
 
 /// The nearest semi-orthogonal matrix, about: five Newton-Schulz steps with the coefficients of
 /// Jordan 2024, *Muon: an optimizer for hidden layers in neural networks*.
-fn orthogonalize(matrix: &Tensor) -> Tensor {
+fn orthogonalize(matrix: &Tensor, kind: Kind) -> Tensor {
     let (a, b, c) = (3.4445, -4.7750, 2.0315);
     let size = matrix.size();
     let tall = size[0] > size[1];
     let mut x = if tall { matrix.tr() } else { matrix.shallow_clone() };
-    x = &x / (x.norm() + 1e-7);
+    x = (&x / (x.norm() + 1e-7)).to_kind(kind);
     for _ in 0..5 {
         let gram = x.matmul(&x.tr());
         let polynomial = &gram * b + gram.matmul(&gram) * c;
         x = &x * a + polynomial.matmul(&x);
     }
+    let x = x.to_kind(Kind::Float);
     if tall { x.tr() } else { x }
 }
 

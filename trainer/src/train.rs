@@ -225,6 +225,7 @@ impl<'a> Run<'a> {
             }
             let wrong = |what: String| Error::Tensors { path: last.display().to_string(), what };
             let model = model(&state.architecture, &mut tensors).map_err(|error| wrong(error.to_string()))?;
+            let model = model.with_precision(config.precision);
             let mut workers = Workers::new(model, &config, threads);
             workers.restore(&mut tensors).map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
             eprintln!("going on at step {} of {steps}", state.progress.step);
@@ -232,7 +233,7 @@ impl<'a> Run<'a> {
         } else {
             let architecture = config.architecture(music.encoding.vocabulary_size());
             tch::manual_seed(config.random_seed as i64);
-            let model = Model::new(&architecture, tch::Device::Cpu);
+            let model = Model::new(&architecture, tch::Device::Cpu).with_precision(config.precision);
             let workers = Workers::new(model, &config, threads);
             let state = State {
                 version: checkpoint::VERSION,
