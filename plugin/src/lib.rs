@@ -22,6 +22,7 @@ use nih_plug::prelude::*;
 
 pub mod band;
 pub mod clip;
+mod factory;
 pub mod editor;
 pub mod model;
 pub mod params;
@@ -227,4 +228,3 @@ impl Vst3Plugin for Famam {
 }
 
 nice_export_clap!(Famam);
-nice_export_vst3!(Famam);
