@@ -77,8 +77,11 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     let start = Instant::now();
     config.check()?;
     let output = config::expand(&config.output_path)?;
-    let roots: Vec<PathBuf> =
-        config.input_dirs.iter().map(|root| config::expand(root)).collect::<Result<_, _>>()?;
+    let roots: Vec<PathBuf> = config
+        .input_dirs
+        .iter()
+        .map(|root| config::expand(root))
+        .collect::<Result<_, _>>()?;
     let mut files = files::find(&roots).map_err(|(path, source)| read_error(&path, source))?;
     if let Some(most) = config.max_samples {
         files.truncate(most);
@@ -87,12 +90,19 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
         return Err(Error::NoFiles(config.input_dirs.join(", ")));
     }
     let labels = genre_labels(config, &roots, &files)?;
-    let Genres { vocabulary, files: genres } = Genres::new(&labels, config);
+    let Genres {
+        vocabulary,
+        files: genres,
+    } = Genres::new(&labels, config);
     let encoding = config.encoding();
     let encoder = encoding.build(vocabulary.genres.len())?;
     let song_tables = tables(&roots, "song.tsv")?;
 
-    let header = Header { vocabulary, encoding, config: config.clone() };
+    let header = Header {
+        vocabulary,
+        encoding,
+        config: config.clone(),
+    };
     let mut summary = Summary::new(files.len(), &header.vocabulary);
     let mut writer = Writer::create(&output, header)?;
     let mut songs = Songs::default();
@@ -103,9 +113,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
         threads,
         |(file, genre)| match genre {
             Err(reason) => Err((*reason, String::new())),
-            Ok(genre) => {
-                prepare(&file.path, &*encoder, config).map(|prepared| (*genre, prepared))
-            }
+            Ok(genre) => prepare(&file.path, &*encoder, config).map(|prepared| (*genre, prepared)),
         },
         |result| result.as_ref().map_or(0, |(_, prepared)| prepared.bytes()),
         |i, result| {
@@ -145,7 +153,10 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     let seed = config.random_seed.unwrap_or(0);
     let split = songs.split(config.validation_fraction, config.test_fraction, seed);
     for place in Split::ALL {
-        let songs = split.iter().filter(|(_, split)| *split == place).map(|(song, _)| song);
+        let songs = split
+            .iter()
+            .filter(|(_, split)| *split == place)
+            .map(|(song, _)| song);
         summary.songs[place as usize] = songs.collect::<std::collections::HashSet<_>>().len();
     }
     writer.finish(split)?;
@@ -166,18 +177,26 @@ fn pieces(
     config: &Config,
     encoding: &dyn famam_shared::encoding::Encoding,
 ) -> impl Iterator<Item = Piece> {
-    let source = file.stem().split(config.source_separator.as_str()).next().unwrap_or_default();
+    let source = file
+        .stem()
+        .split(config.source_separator.as_str())
+        .next()
+        .unwrap_or_default();
     let notes = prepared.losses.notes as u32;
-    prepared.bodies.into_iter().enumerate().map(move |(i, body)| Piece {
-        genre,
-        instruments: encoding.instruments(&body.tokens),
-        body,
-        song: String::new(),
-        split: Split::Train,
-        notes: if i == 0 { notes } else { 0 },
-        source: source.to_owned(),
-        name: file.name.clone(),
-    })
+    prepared
+        .bodies
+        .into_iter()
+        .enumerate()
+        .map(move |(i, body)| Piece {
+            genre,
+            instruments: encoding.instruments(&body.tokens),
+            body,
+            song: String::new(),
+            split: Split::Train,
+            notes: if i == 0 { notes } else { 0 },
+            source: source.to_owned(),
+            name: file.name.clone(),
+        })
 }
 
 /// The label of each file: by the config's table, by the one in its input folder, by its folder.
@@ -197,7 +216,9 @@ fn genre_labels(
     let label = |file: &Found| {
         let said = own.of(file).or_else(|| beside[file.root].of(file));
         let folder = (config.genre_from == GenreFrom::Folder).then(|| file.folder());
-        said.or(folder).filter(|genre| !genre.is_empty()).map(str::to_owned)
+        said.or(folder)
+            .filter(|genre| !genre.is_empty())
+            .map(str::to_owned)
     };
     Ok(files.iter().map(label).collect())
 }
@@ -212,5 +233,8 @@ fn tables(roots: &[PathBuf], name: &str) -> Result<Vec<Labels>, Error> {
 }
 
 fn read_error(path: &Path, source: io::Error) -> Error {
-    Error::Read { path: path.display().to_string(), source }
+    Error::Read {
+        path: path.display().to_string(),
+        source,
+    }
 }

@@ -1,18 +1,21 @@
 //! Data sets: whole pieces as tokens, in one HDF5 file; see `docs/formats.md`.
 //!
 //! A segment is a view of a piece (from bar a to bar b), so the file holds each piece once and
-//! nothing of transposition or cropping. [`write`](crate::dataset::write) makes one,
-//! [`Dataset::open`] reads one.
+//! nothing of transposition or cropping. [`Writer`] makes one, [`Dataset::open`] reads one. Any
+//! HDF5 tool opens the file; we read it by the directory in its user block, because the HDF5
+//! library crashes and hangs on damaged files.
 
 use famam_shared::encoding::{self, Body};
 use famam_shared::instrument::InstrumentSet;
 use famam_shared::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::config::dataset::Config;
 
 mod column;
 mod read;
+mod stored;
 mod write;
 
 pub use read::Dataset;
@@ -20,6 +23,20 @@ pub use write::{Writer, write};
 
 /// The format's version that this build writes; older ones open, newer ones are refused.
 pub const VERSION: u32 = 1;
+
+/// What every data set says that it is.
+const FORMAT: &str = "famam data set";
+
+/// Bytes before the HDF5 part of the file, for the directory; a power of two from 512 on.
+const USER_BLOCK: usize = 4096;
+
+/// The digest in hexadecimal.
+fn hex(hash: Sha256) -> String {
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
 
 /// Which part of a data set a song belongs to; all its pieces are in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -21,7 +21,10 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, limit: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         ((self.0 >> 33) % u64::from(limit)) as u32
     }
 }
@@ -40,13 +43,23 @@ fn tune(seed: u64, bars: u32) -> Score {
             .collect();
         notes.sort_unstable();
         let instrument = Instrument::new(index).unwrap();
-        Track { instrument, name: String::new(), notes }
+        Track {
+            instrument,
+            name: String::new(),
+            notes,
+        }
     };
-    let tracks =
-        vec![part(&mut numbers, 128, 35), part(&mut numbers, 33, 30), part(&mut numbers, 80, 60)];
+    let tracks = vec![
+        part(&mut numbers, 128, 35),
+        part(&mut numbers, 33, 30),
+        part(&mut numbers, 80, 60),
+    ];
     Score {
         tracks,
-        tempos: vec![Tempo { at: Ticks(0), micros_per_quarter: 400_000 }],
+        tempos: vec![Tempo {
+            at: Ticks(0),
+            micros_per_quarter: 400_000,
+        }],
         metres: vec![Metre::COMMON],
         end: Ticks(bars * 3840),
         ..Score::default()
@@ -54,8 +67,15 @@ fn tune(seed: u64, bars: u32) -> Score {
 }
 
 fn transposed(mut score: Score, semitones: u8) -> Score {
-    for track in score.tracks.iter_mut().filter(|track| !track.instrument.is_drums()) {
-        track.notes.iter_mut().for_each(|note| note.pitch += semitones);
+    for track in score
+        .tracks
+        .iter_mut()
+        .filter(|track| !track.instrument.is_drums())
+    {
+        track
+            .notes
+            .iter_mut()
+            .for_each(|note| note.pitch += semitones);
     }
     score
 }
@@ -82,7 +102,9 @@ fn built(config: &Config) -> (Summary, Dataset) {
 }
 
 fn pieces(data_set: &Dataset) -> Vec<Piece> {
-    (0..data_set.len()).map(|i| data_set.piece(i).unwrap()).collect()
+    (0..data_set.len())
+        .map(|i| data_set.piece(i).unwrap())
+        .collect()
 }
 
 #[test]
@@ -90,11 +112,18 @@ fn every_piece_is_its_quantized_file() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("midi");
     for i in 0..40 {
-        put(&input, &format!("band/source-{i}.mid"), &tune(i, 3 + i as u32 % 5));
+        put(
+            &input,
+            &format!("band/source-{i}.mid"),
+            &tune(i, 3 + i as u32 % 5),
+        );
     }
     let (summary, data_set) = built(&config(&input, &folder.path().join("set.h5")));
     assert_eq!((summary.found, summary.used, data_set.len()), (40, 40, 40));
-    let encoding = data_set.encoding().build(data_set.vocabulary().genres.len()).unwrap();
+    let encoding = data_set
+        .encoding()
+        .build(data_set.vocabulary().genres.len())
+        .unwrap();
     for piece in pieces(&data_set) {
         let read = midi::read_file(input.join(&piece.name)).unwrap();
         let (quantized, _) = quantize(&read, encoding.quantize_settings());
@@ -107,12 +136,18 @@ fn every_piece_is_its_quantized_file() {
         stream.extend(&piece.body.tokens);
         assert_eq!(encoding.decode(&stream).unwrap(), quantized);
         let BarState { metre, tempo } = piece.body.states[0];
-        assert_eq!(piece.body.tokens[..3], [encoding.special().bar, metre, tempo]);
+        assert_eq!(
+            piece.body.tokens[..3],
+            [encoding.special().bar, metre, tempo]
+        );
     }
     let sum = |count: fn(&Piece) -> usize| pieces(&data_set).iter().map(count).sum::<usize>();
     assert_eq!(summary.tokens, sum(|piece| piece.body.tokens.len()));
     assert_eq!(summary.bars, sum(|piece| piece.body.bars.len()));
-    assert_eq!(summary.losses.notes as usize, sum(|piece| piece.notes as usize));
+    assert_eq!(
+        summary.losses.notes as usize,
+        sum(|piece| piece.notes as usize)
+    );
 }
 
 #[test]
@@ -121,7 +156,11 @@ fn the_same_input_gives_the_same_bytes() {
     let input = folder.path().join("midi");
     // Enough for arrays of several chunks.
     for i in 0..300 {
-        put(&input, &format!("{}/x-{i}.mid", i % 7), &tune(i, 20 + i as u32 % 9));
+        put(
+            &input,
+            &format!("{}/x-{i}.mid", i % 7),
+            &tune(i, 20 + i as u32 % 9),
+        );
     }
     fs::write(input.join("broken.mid"), b"MThd and no more").unwrap();
     let output = folder.path().join("set.h5");
@@ -133,11 +172,23 @@ fn the_same_input_gives_the_same_bytes() {
         files.insert(fs::read(&output).unwrap());
     }
     assert_eq!(files.len(), 1);
-    let names: Vec<_> = folder.path().read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "nothing stays beside the data set: {names:?}");
+    let names: Vec<_> = folder
+        .path()
+        .read_dir()
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(
+        names.len(),
+        2,
+        "nothing stays beside the data set: {names:?}"
+    );
     // Several chunks are read back as they were written.
     let data_set = Dataset::open(&output).unwrap();
-    let encoding = data_set.encoding().build(data_set.vocabulary().genres.len()).unwrap();
+    let encoding = data_set
+        .encoding()
+        .build(data_set.vocabulary().genres.len())
+        .unwrap();
     for piece in pieces(&data_set) {
         let read = midi::read_file(input.join(&piece.name)).unwrap();
         let (quantized, _) = quantize(&read, encoding.quantize_settings());
@@ -161,9 +212,10 @@ fn files_are_left_out_for_counted_reasons() {
     put(&input, "solo.mid", &solo);
     let mut many = tune(6, 8);
     let lead = many.tracks[2].clone();
-    many.tracks.extend(
-        (0..4).map(|i| Track { instrument: Instrument::new(i).unwrap(), ..lead.clone() }),
-    );
+    many.tracks.extend((0..4).map(|i| Track {
+        instrument: Instrument::new(i).unwrap(),
+        ..lead.clone()
+    }));
     put(&input, "many.mid", &many);
     fs::write(input.join("broken.mid"), b"no MIDI").unwrap();
     let config = Config {
@@ -208,7 +260,11 @@ fn a_song_is_in_one_split_by_table_name_content_and_key() {
         let score = tune(i, 8);
         // Versions by name, copies by content, and in another key, under other names.
         put(&input, &format!("artist/song{i}x.1.mid"), &score);
-        put(&input, &format!("artist/song{i}x.2.mid"), &tune(1000 + i, 8));
+        put(
+            &input,
+            &format!("artist/song{i}x.2.mid"),
+            &tune(1000 + i, 8),
+        );
         put(&input, &format!("copies/{i}.mid"), &score);
         put(&input, &format!("keys/k{i}.mid"), &transposed(score, 3));
         // Of one song by the table alone.
@@ -232,11 +288,20 @@ fn a_song_is_in_one_split_by_table_name_content_and_key() {
         *count += 1;
     }
     assert!(songs.values().all(|(_, count)| *count == 4), "{songs:?}");
-    let of = |name: &str| all.iter().find(|piece| piece.name == name).unwrap().song.clone();
+    let of = |name: &str| {
+        all.iter()
+            .find(|piece| piece.name == name)
+            .unwrap()
+            .song
+            .clone()
+    };
     assert_eq!(of("artist/song5x.2.mid"), of("keys/k5.mid"));
     assert_eq!(of("copies/5.mid"), of("keys/k5.mid"));
     assert_eq!(of("table/t4.mid"), "song 1");
-    let in_splits: usize = Split::ALL.iter().map(|&split| data_set.pieces(split).len()).sum();
+    let in_splits: usize = Split::ALL
+        .iter()
+        .map(|&split| data_set.pieces(split).len())
+        .sum();
     assert_eq!(in_splits, data_set.len());
 }
 
@@ -244,33 +309,66 @@ fn a_song_is_in_one_split_by_table_name_content_and_key() {
 fn genres_come_from_tables_or_folders() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("midi");
-    for (i, name) in ["rock/a.mid", "rock/b.mid", "ABBA/Waterloo.2.mid", "x/c.mid"].iter().enumerate()
+    for (i, name) in ["rock/a.mid", "rock/b.mid", "ABBA/Waterloo.2.mid", "x/c.mid"]
+        .iter()
+        .enumerate()
     {
         put(&input, name, &tune(i as u64, 4));
     }
-    fs::write(input.join("genre.tsv"), "rock/a.mid\trock\nABBA/Waterloo\tPop\n").unwrap();
+    fs::write(
+        input.join("genre.tsv"),
+        "rock/a.mid\trock\nABBA/Waterloo\tPop\n",
+    )
+    .unwrap();
     let output = folder.path().join("set.h5");
     let genres = |config: &Config| {
         let (_, data_set) = built(config);
         let named = |piece: Piece| {
-            (piece.name, data_set.vocabulary().genres[usize::from(piece.genre)].clone())
+            (
+                piece.name,
+                data_set.vocabulary().genres[usize::from(piece.genre)].clone(),
+            )
         };
-        pieces(&data_set).into_iter().map(named).collect::<BTreeMap<_, _>>()
+        pieces(&data_set)
+            .into_iter()
+            .map(named)
+            .collect::<BTreeMap<_, _>>()
     };
     let said = |pairs: &[(&str, &str)]| {
-        pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<BTreeMap<_, _>>()
+        pairs
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect::<BTreeMap<_, _>>()
     };
     let config = config(&input, &output);
     let (a, b, w, c) = ("rock/a.mid", "rock/b.mid", "ABBA/Waterloo.2.mid", "x/c.mid");
-    assert_eq!(genres(&config), said(&[(a, "rock"), (b, "any"), (w, "Pop"), (c, "any")]));
-    let folders = Config { genre_from: GenreFrom::Folder, ..config.clone() };
-    assert_eq!(genres(&folders), said(&[(a, "rock"), (b, "rock"), (w, "Pop"), (c, "x")]));
-    let allowed = Config { allowed_genres: Some(vec!["pop".to_owned()]), ..config.clone() };
+    assert_eq!(
+        genres(&config),
+        said(&[(a, "rock"), (b, "any"), (w, "Pop"), (c, "any")])
+    );
+    let folders = Config {
+        genre_from: GenreFrom::Folder,
+        ..config.clone()
+    };
+    assert_eq!(
+        genres(&folders),
+        said(&[(a, "rock"), (b, "rock"), (w, "Pop"), (c, "x")])
+    );
+    let allowed = Config {
+        allowed_genres: Some(vec!["pop".to_owned()]),
+        ..config.clone()
+    };
     assert_eq!(genres(&allowed), said(&[(w, "Pop")]));
     let own = folder.path().join("own.tsv");
     fs::write(&own, "x/c.mid\tjazz\nrock/a.mid\tmetal\n").unwrap();
-    let own = Config { genre_tsv_path: Some(own.display().to_string()), ..config };
-    assert_eq!(genres(&own), said(&[(a, "metal"), (b, "any"), (w, "Pop"), (c, "jazz")]));
+    let own = Config {
+        genre_tsv_path: Some(own.display().to_string()),
+        ..config
+    };
+    assert_eq!(
+        genres(&own),
+        said(&[(a, "metal"), (b, "any"), (w, "Pop"), (c, "jazz")])
+    );
 }
 
 #[test]
@@ -279,13 +377,23 @@ fn a_coarser_grid_of_the_config_is_kept() {
     let input = folder.path().join("midi");
     put(&input, "a.mid", &tune(1, 8));
     // Eighths: 12 of 24 ticks.
-    let config = Config { quantize_grid: 12, ..config(&input, &folder.path().join("set.h5")) };
+    let config = Config {
+        quantize_grid: 12,
+        ..config(&input, &folder.path().join("set.h5"))
+    };
     let (_, data_set) = built(&config);
-    let encoding = data_set.encoding().build(data_set.vocabulary().genres.len()).unwrap();
+    let encoding = data_set
+        .encoding()
+        .build(data_set.vocabulary().genres.len())
+        .unwrap();
     let mut stream = encoding.head(&Conditioning::default());
     stream.extend(pieces(&data_set)[0].body.tokens.iter());
     let score = encoding.decode(&stream).unwrap();
-    let starts = score.tracks.iter().flat_map(|track| &track.notes).map(|note| note.start.0);
+    let starts = score
+        .tracks
+        .iter()
+        .flat_map(|track| &track.notes)
+        .map(|note| note.start.0);
     assert!(starts.clone().count() > 50);
     assert!(starts.into_iter().all(|start| start % 480 == 0));
 }
@@ -301,14 +409,31 @@ fn what_fails_leaves_the_old_data_set_and_nothing_else() {
     let before = fs::read(&output).unwrap();
     let stopped = build(&config, 2, &AtomicBool::new(true));
     assert!(matches!(stopped, Err(Error::Stopped)));
-    let nothing = Config { min_tracks: 9, ..config.clone() };
+    let nothing = Config {
+        min_tracks: 9,
+        ..config.clone()
+    };
     let nothing = build(&nothing, 2, &AtomicBool::new(false));
     let message = nothing.unwrap_err().to_string();
-    assert!(message.contains("fewer tracks than min_tracks"), "{message}");
-    let none = Config { input_dirs: vec![folder.path().join("sets").display().to_string()], ..config.clone() };
-    assert!(matches!(build(&none, 2, &AtomicBool::new(false)), Err(Error::NoFiles(_))));
-    let missing = Config { input_dirs: vec!["/no/such/folder".to_owned()], ..config };
-    let message = build(&missing, 2, &AtomicBool::new(false)).unwrap_err().to_string();
+    assert!(
+        message.contains("fewer tracks than min_tracks"),
+        "{message}"
+    );
+    let none = Config {
+        input_dirs: vec![folder.path().join("sets").display().to_string()],
+        ..config.clone()
+    };
+    assert!(matches!(
+        build(&none, 2, &AtomicBool::new(false)),
+        Err(Error::NoFiles(_))
+    ));
+    let missing = Config {
+        input_dirs: vec!["/no/such/folder".to_owned()],
+        ..config
+    };
+    let message = build(&missing, 2, &AtomicBool::new(false))
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("/no/such/folder"), "{message}");
     assert_eq!(fs::read(&output).unwrap(), before);
     assert_eq!(folder.path().join("sets").read_dir().unwrap().count(), 1);

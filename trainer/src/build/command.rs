@@ -48,14 +48,23 @@ impl Args {
             Some((path, folders)) if path.extension().is_some_and(|ending| ending == "json") => {
                 (Config::read(path)?, folders)
             }
-            _ => (Config::parse(DEFAULT_CONFIG, "of the defaults")?, &self.inputs[..]),
+            _ => (
+                Config::parse(DEFAULT_CONFIG, "of the defaults")?,
+                &self.inputs[..],
+            ),
         };
         let own_folders = if folders.is_empty() {
             config.input_dirs
         } else {
-            folders.iter().map(|folder| folder.display().to_string()).collect()
+            folders
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect()
         };
-        let output = self.output.as_ref().map(|output| output.display().to_string());
+        let output = self
+            .output
+            .as_ref()
+            .map(|output| output.display().to_string());
         Ok(Config {
             input_dirs: own_folders,
             output_path: output.unwrap_or(config.output_path),
@@ -88,7 +97,11 @@ mod tests {
 
     fn args(inputs: &[&str], output: Option<&str>) -> Args {
         let inputs = inputs.iter().map(PathBuf::from).collect();
-        Args { inputs, output: output.map(PathBuf::from), threads: None }
+        Args {
+            inputs,
+            output: output.map(PathBuf::from),
+            threads: None,
+        }
     }
 
     #[test]
@@ -104,12 +117,21 @@ mod tests {
     fn folders_replace_those_of_a_config() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.json");
-        fs::write(&path, r#"{"input_dirs": ["own"], "output_path": "own.h5", "min_tracks": 3}"#)
-            .unwrap();
+        fs::write(
+            &path,
+            r#"{"input_dirs": ["own"], "output_path": "own.h5", "min_tracks": 3}"#,
+        )
+        .unwrap();
         let path = path.to_str().unwrap();
         let config = args(&[path], None).config().unwrap();
-        assert_eq!((config.input_dirs, config.output_path), (vec!["own".into()], "own.h5".into()));
+        assert_eq!(
+            (config.input_dirs, config.output_path),
+            (vec!["own".into()], "own.h5".into())
+        );
         let config = args(&[path, "other"], None).config().unwrap();
-        assert_eq!((config.input_dirs, config.min_tracks), (vec!["other".into()], 3));
+        assert_eq!(
+            (config.input_dirs, config.min_tracks),
+            (vec!["other".into()], 3)
+        );
     }
 }

@@ -18,7 +18,9 @@ impl Found {
     /// The name of the folder that it lies in, where that is known.
     pub fn folder(&self) -> &str {
         let folder = self.path.parent().and_then(Path::file_name);
-        folder.and_then(|folder| folder.to_str()).unwrap_or_default()
+        folder
+            .and_then(|folder| folder.to_str())
+            .unwrap_or_default()
     }
 
     /// Its file name without the ending.
@@ -39,8 +41,16 @@ pub fn find(roots: &[PathBuf]) -> Result<Vec<Found>, (PathBuf, io::Error)> {
         if metadata.is_dir() {
             walk(path, "", root, &mut found)?;
         } else {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.push(Found { path: path.clone(), name, root });
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            found.push(Found {
+                path: path.clone(),
+                name,
+                root,
+            });
         }
         found[start..].sort_by(|a, b| a.name.cmp(&b.name));
     }
@@ -69,8 +79,13 @@ fn walk(
 }
 
 fn is_midi(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    ["mid", "midi", "kar"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    ["mid", "midi", "kar"]
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// A name without the suffix that tells versions of one song apart: `Song.2`, `Song (2)`,
@@ -84,10 +99,14 @@ pub fn without_version(stem: &str) -> &str {
             }
         }
     }
-    let inside = stem.strip_suffix(')').and_then(|open| open.rsplit_once(" ("));
+    let inside = stem
+        .strip_suffix(')')
+        .and_then(|open| open.rsplit_once(" ("));
     match inside {
         Some((name, digits))
-            if !name.is_empty() && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) =>
+            if !name.is_empty()
+                && !digits.is_empty()
+                && digits.bytes().all(|b| b.is_ascii_digit()) =>
         {
             name
         }

@@ -19,7 +19,9 @@ impl Genres {
     /// Decides by the files' labels and the config's rules. Case does not tell genres apart.
     pub fn new(labels: &[Option<String>], config: &Config) -> Self {
         let among = |names: &[String], genre: &str| {
-            names.iter().any(|name| name.trim().eq_ignore_ascii_case(genre))
+            names
+                .iter()
+                .any(|name| name.trim().eq_ignore_ascii_case(genre))
         };
         let accepted = |label: &Option<String>| match (label, &config.allowed_genres) {
             (None, Some(_)) => Err(Reason::NoGenre),
@@ -34,11 +36,16 @@ impl Genres {
             }
         }
         let large = |genre: &str| {
-            let count = counts.get(&genre.to_lowercase()).map_or(0, |(count, _)| *count);
+            let count = counts
+                .get(&genre.to_lowercase())
+                .map_or(0, |(count, _)| *count);
             count >= config.min_files_per_genre
         };
         let vocabulary = Vocabulary::new(
-            counts.values().map(|(_, genre)| (*genre).to_owned()).filter(|genre| large(genre)),
+            counts
+                .values()
+                .map(|(_, genre)| (*genre).to_owned())
+                .filter(|genre| large(genre)),
         );
         let indices: BTreeMap<String, u16> = vocabulary
             .genres
@@ -57,7 +64,10 @@ impl Genres {
                 None => Ok(0),
             }
         });
-        Self { files: files.collect(), vocabulary }
+        Self {
+            files: files.collect(),
+            vocabulary,
+        }
     }
 }
 
@@ -66,8 +76,10 @@ mod tests {
     use super::*;
 
     fn decide(labels: &[&str], config: Config) -> (Vec<String>, Vec<Result<u16, Reason>>) {
-        let labels: Vec<_> =
-            labels.iter().map(|l| (!l.is_empty()).then(|| (*l).to_owned())).collect();
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|l| (!l.is_empty()).then(|| (*l).to_owned()))
+            .collect();
         let genres = Genres::new(&labels, &config);
         (genres.vocabulary.genres, genres.files)
     }
@@ -89,15 +101,33 @@ mod tests {
         let labels = ["rock", "ragtime", "march", "rock", ""];
         let (genres, files) = decide(&labels, config.clone());
         assert_eq!(genres, ["any", "rock"]);
-        assert_eq!(files, [Ok(1), Err(Reason::GenreExcluded), Ok(0), Ok(1), Ok(0)]);
-        let (_, files) = decide(&labels, Config { small_genres: SmallGenres::Drop, ..config });
+        assert_eq!(
+            files,
+            [Ok(1), Err(Reason::GenreExcluded), Ok(0), Ok(1), Ok(0)]
+        );
+        let (_, files) = decide(
+            &labels,
+            Config {
+                small_genres: SmallGenres::Drop,
+                ..config
+            },
+        );
         assert_eq!(files[2], Err(Reason::SmallGenre));
     }
 
     #[test]
     fn allowed_genres_leave_out_files_without_one() {
         let allowed_genres = Some(vec!["Rock".to_owned()]);
-        let (_, files) = decide(&["rock", "pop", ""], Config { allowed_genres, ..Config::default() });
-        assert_eq!(files, [Ok(1), Err(Reason::GenreNotAllowed), Err(Reason::NoGenre)]);
+        let (_, files) = decide(
+            &["rock", "pop", ""],
+            Config {
+                allowed_genres,
+                ..Config::default()
+            },
+        );
+        assert_eq!(
+            files,
+            [Ok(1), Err(Reason::GenreNotAllowed), Err(Reason::NoGenre)]
+        );
     }
 }

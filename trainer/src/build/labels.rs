@@ -31,7 +31,11 @@ impl Labels {
 
     /// Reads a table where there is one.
     pub fn read_if_there(path: &Path) -> io::Result<Self> {
-        if path.is_file() { Self::read(path) } else { Ok(Self::default()) }
+        if path.is_file() {
+            Self::read(path)
+        } else {
+            Ok(Self::default())
+        }
     }
 
     /// The label of a file: by its path in the input folder, or by the folder that it lies in and
@@ -60,12 +64,23 @@ mod tests {
         let labels = Labels::read(&table).unwrap();
         let of = |name: &str| {
             let path = Path::new("/music").join(name);
-            labels.of(&Found { path, name: name.to_owned(), root: 0 }).map(str::to_owned)
+            labels
+                .of(&Found {
+                    path,
+                    name: name.to_owned(),
+                    root: 0,
+                })
+                .map(str::to_owned)
         };
         assert_eq!(of("x/rock/a-1.mid").as_deref(), Some("rock"));
         assert_eq!(of("ABBA/Waterloo.mid").as_deref(), Some("Pop"));
         assert_eq!(of("midi/ABBA/Waterloo.3.mid").as_deref(), Some("Pop"));
         assert_eq!(of("ABBA/Fernando.mid"), None);
-        assert!(Labels::read_if_there(&folder.path().join("none.tsv")).unwrap().labels.is_empty());
+        assert!(
+            Labels::read_if_there(&folder.path().join("none.tsv"))
+                .unwrap()
+                .labels
+                .is_empty()
+        );
     }
 }

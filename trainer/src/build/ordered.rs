@@ -28,7 +28,9 @@ impl<O> Shelf<O> {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State<O>>) -> MutexGuard<'a, State<O>> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+        self.changed
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put(&self, index: usize, result: O, bytes: usize) {
@@ -80,8 +82,16 @@ pub fn map<I: Sync, O: Send, E>(
     bytes: impl Fn(&O) -> usize + Sync,
     mut take: impl FnMut(usize, O) -> Result<(), E>,
 ) -> Result<(), E> {
-    let state = State { waiting: BTreeMap::new(), bytes: 0, next: 0, stopped: false };
-    let shelf = Shelf { state: Mutex::new(state), changed: Condvar::new() };
+    let state = State {
+        waiting: BTreeMap::new(),
+        bytes: 0,
+        next: 0,
+        stopped: false,
+    };
+    let shelf = Shelf {
+        state: Mutex::new(state),
+        changed: Condvar::new(),
+    };
     let started = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
@@ -102,7 +112,9 @@ pub fn map<I: Sync, O: Send, E>(
         let _stop = Stop(&shelf, true);
         for index in 0..items.len() {
             // None: a worker panicked, and the scope passes that on.
-            let Some(result) = shelf.take(index, &bytes) else { break };
+            let Some(result) = shelf.take(index, &bytes) else {
+                break;
+            };
             take(index, result)?;
         }
         Ok(())
@@ -123,12 +135,22 @@ mod tests {
                 (0..item * 7919 % 400).fold(item, |sum, i| std::hint::black_box(sum ^ (i & 0)))
             };
             // Each result claims an eighth of the shelf.
-            let done: Result<(), ()> = map(&items, threads, work, |_| SHELF_BYTES / 8, |i, item| {
-                seen.push((i as u64, item));
-                Ok(())
-            });
+            let done: Result<(), ()> = map(
+                &items,
+                threads,
+                work,
+                |_| SHELF_BYTES / 8,
+                |i, item| {
+                    seen.push((i as u64, item));
+                    Ok(())
+                },
+            );
             assert_eq!(done, Ok(()));
-            assert!(seen.iter().enumerate().all(|(i, &at)| at == (i as u64, i as u64)));
+            assert!(
+                seen.iter()
+                    .enumerate()
+                    .all(|(i, &at)| at == (i as u64, i as u64))
+            );
             assert_eq!(seen.len(), items.len());
         }
     }
@@ -142,8 +164,9 @@ mod tests {
             item
         };
         let full = |_: &usize| SHELF_BYTES / 4;
-        let done =
-            map(&items, 2, work, full, |_, item| if item == 10 { Err("no more") } else { Ok(()) });
+        let done = map(&items, 2, work, full, |_, item| {
+            if item == 10 { Err("no more") } else { Ok(()) }
+        });
         assert_eq!(done, Err("no more"));
         assert!(worked.load(Ordering::Relaxed) < 100);
     }

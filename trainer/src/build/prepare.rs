@@ -76,10 +76,18 @@ pub fn prepare(
     let mut score = filter(score, config).map_err(|reason| (reason, String::new()))?;
     if score.metres.is_empty() {
         let (numerator, denominator) = config.time_signature;
-        score.metres.push(Metre { at: Ticks(0), numerator, denominator });
+        score.metres.push(Metre {
+            at: Ticks(0),
+            numerator,
+            denominator,
+        });
     }
     let grid = f64::from(TICKS_PER_QUARTER) / f64::from(config.resolution)
-        * f64::from(if config.quantize { config.quantize_grid } else { 1 });
+        * f64::from(if config.quantize {
+            config.quantize_grid
+        } else {
+            1
+        });
     let step = 4.0 * f64::from(TICKS_PER_QUARTER) / f64::from(config.positions_per_bar);
     // A grid that the encoding's is a multiple of changes nothing but the rounding of ties.
     if step % grid != 0.0 {
@@ -89,7 +97,11 @@ pub fn prepare(
     let bodies = encoding.encode(&quantized);
     let tokens = bodies.first().map_or(&[][..], |body| &body.tokens);
     let fingerprints = Fingerprints::new(&quantized, tokens);
-    Ok(Prepared { bodies, losses, fingerprints })
+    Ok(Prepared {
+        bodies,
+        losses,
+        fingerprints,
+    })
 }
 
 /// The score without empty tracks, if the config lets it pass.
@@ -105,16 +117,29 @@ fn filter(mut score: Score, config: &Config) -> Result<Score, Reason> {
     if tracks.len() > config.max_tracks {
         return Err(Reason::TooManyTracks);
     }
-    if tracks.iter().any(|track| track.notes.len() < config.min_notes_per_track) {
+    if tracks
+        .iter()
+        .any(|track| track.notes.len() < config.min_notes_per_track)
+    {
         return Err(Reason::TooFewNotes);
     }
-    let end = tracks.iter().flat_map(|track| &track.notes).map(Note::end).max();
+    let end = tracks
+        .iter()
+        .flat_map(|track| &track.notes)
+        .map(Note::end)
+        .max();
     let seconds = score.seconds_at(end.unwrap_or_default());
-    if config.min_duration_seconds.is_some_and(|shortest| seconds < shortest) {
+    if config
+        .min_duration_seconds
+        .is_some_and(|shortest| seconds < shortest)
+    {
         return Err(Reason::TooShort);
     }
     // As in Famam, 0 is no limit.
-    if config.max_duration_seconds.is_some_and(|longest| longest > 0.0 && seconds > longest) {
+    if config
+        .max_duration_seconds
+        .is_some_and(|longest| longest > 0.0 && seconds > longest)
+    {
         return Err(Reason::TooLong);
     }
     Ok(score)
@@ -129,7 +154,10 @@ fn snap(score: &mut Score, grid: f64) {
         note.start = nearest(note.start, 0.0);
         note.duration = nearest(note.duration, 1.0);
     }
-    score.tracks.iter_mut().for_each(|track| track.notes.sort_unstable());
+    score
+        .tracks
+        .iter_mut()
+        .for_each(|track| track.notes.sort_unstable());
 }
 
 impl Prepared {

@@ -33,7 +33,11 @@ impl Progress {
         }
         if !std::io::stderr().is_terminal() {
             let now = Instant::now();
-            return Self::Lines { total, start: now, last: now };
+            return Self::Lines {
+                total,
+                start: now,
+                last: now,
+            };
         }
         let bar = ProgressBar::new(total as u64);
         let template = "{bar:40} {pos} of {len} files, {per_sec}, {eta} left";

@@ -28,21 +28,32 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// Of a quantized score and its tokens.
     pub fn new(score: &Score, tokens: &[u16]) -> Self {
-        let content = digest(tokens.iter().flat_map(|token| token.to_le_bytes()).collect());
-        let pitched = score.tracks.iter().filter(|track| !track.instrument.is_drums());
+        let content = digest(
+            tokens
+                .iter()
+                .flat_map(|token| token.to_le_bytes())
+                .collect(),
+        );
+        let pitched = score
+            .tracks
+            .iter()
+            .filter(|track| !track.instrument.is_drums());
         let mut notes: Vec<(u32, u8)> = pitched
             .flat_map(|track| &track.notes)
             .map(|note| (note.start.0, note.pitch))
             .collect();
         notes.sort_unstable();
         notes.dedup();
-        let tune = notes.first().filter(|_| notes.len() >= NOTES_OF_A_TUNE).map(|&(at, pitch)| {
-            let relative = |&(start, key): &(u32, u8)| {
-                let [a, b, c, d] = (start - at).to_le_bytes();
-                [a, b, c, d, key.wrapping_sub(pitch)]
-            };
-            digest(notes.iter().flat_map(relative).collect())
-        });
+        let tune = notes
+            .first()
+            .filter(|_| notes.len() >= NOTES_OF_A_TUNE)
+            .map(|&(at, pitch)| {
+                let relative = |&(start, key): &(u32, u8)| {
+                    let [a, b, c, d] = (start - at).to_le_bytes();
+                    [a, b, c, d, key.wrapping_sub(pitch)]
+                };
+                digest(notes.iter().flat_map(relative).collect())
+            });
         Self { content, tune }
     }
 }
@@ -91,7 +102,9 @@ impl Songs {
 
     /// Each piece's song and split. The shares are of songs; which ones is drawn by `seed`.
     pub fn split(mut self, validation: f64, test: f64, seed: u64) -> Vec<(String, Split)> {
-        let firsts: Vec<usize> = (0..self.keys.len()).map(|piece| self.first(piece)).collect();
+        let firsts: Vec<usize> = (0..self.keys.len())
+            .map(|piece| self.first(piece))
+            .collect();
         let songs: BTreeSet<usize> = firsts.iter().copied().collect();
         let mut drawn: Vec<usize> = songs.into_iter().collect();
         drawn.sort_by_cached_key(|&song| {
@@ -122,7 +135,10 @@ impl Songs {
                 (song, place)
             })
             .collect();
-        firsts.iter().map(|first| (self.keys[*first].clone(), places[first])).collect()
+        firsts
+            .iter()
+            .map(|first| (self.keys[*first].clone(), places[first]))
+            .collect()
     }
 }
 
@@ -133,7 +149,10 @@ mod tests {
     fn prints(content: u16, tune: u8) -> Fingerprints {
         let [a, b] = content.to_le_bytes();
         let content = std::array::from_fn(|i| if i % 2 == 0 { a } else { b });
-        Fingerprints { content, tune: (tune > 0).then_some([tune; 16]) }
+        Fingerprints {
+            content,
+            tune: (tune > 0).then_some([tune; 16]),
+        }
     }
 
     #[test]
@@ -161,7 +180,10 @@ mod tests {
         let split = make(1);
         let count = |place| split.iter().filter(|(_, split)| *split == place).count();
         assert_eq!((count(Split::Validation), count(Split::Test)), (100, 50));
-        assert!(split.chunks(2).all(|pair| pair[0] == pair[1]), "a song is in one split");
+        assert!(
+            split.chunks(2).all(|pair| pair[0] == pair[1]),
+            "a song is in one split"
+        );
         assert_eq!(split, make(1));
         assert_ne!(split, make(2));
     }

@@ -54,7 +54,11 @@ impl Summary {
             segments: 0,
             tokens: 0,
             losses: Losses::default(),
-            genres: vocabulary.genres.iter().map(|genre| (genre.clone(), 0)).collect(),
+            genres: vocabulary
+                .genres
+                .iter()
+                .map(|genre| (genre.clone(), 0))
+                .collect(),
             instruments: vec![0; Instrument::COUNT],
             time: Duration::ZERO,
         }
@@ -109,18 +113,24 @@ impl fmt::Display for Summary {
             self.tokens,
             self.tokens as f64 / (kept as f64).max(1.0)
         )?;
-        let genres: Vec<_> =
-            self.genres.iter().filter(|(_, files)| *files > 0).collect();
-        writeln!(f, "genres      {}", listed(&genres, |(genre, files)| format!("{genre} {files}")))?;
-        let mut instruments: Vec<(Instrument, usize)> =
-            Instrument::all().zip(self.instruments.iter().copied()).collect();
+        let genres: Vec<_> = self.genres.iter().filter(|(_, files)| *files > 0).collect();
+        writeln!(
+            f,
+            "genres      {}",
+            listed(&genres, |(genre, files)| format!("{genre} {files}"))
+        )?;
+        let mut instruments: Vec<(Instrument, usize)> = Instrument::all()
+            .zip(self.instruments.iter().copied())
+            .collect();
         instruments.sort_by_key(|&(_, pieces)| std::cmp::Reverse(pieces));
         instruments.retain(|&(_, pieces)| pieces > 0);
         instruments.truncate(10);
         writeln!(
             f,
             "instruments {}",
-            listed(&instruments, |(instrument, pieces)| format!("{instrument} {pieces}"))
+            listed(&instruments, |(instrument, pieces)| format!(
+                "{instrument} {pieces}"
+            ))
         )?;
         write!(
             f,

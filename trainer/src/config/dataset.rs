@@ -215,14 +215,19 @@ impl Config {
     /// Reads a config; [`Config::check`] judges it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: name(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: name(),
+            source,
+        })?;
         Self::parse(&text, &name())
     }
 
     /// The config in `text`, which is called `name` in errors.
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map_err(|source| Error::Json { path: name.to_owned(), source })
+        serde_json::from_str(text).map_err(|source| Error::Json {
+            path: name.to_owned(),
+            source,
+        })
     }
 
     /// The encoding that the config asks for.
@@ -244,7 +249,9 @@ impl Config {
 
     /// Bars of a segment; `None` where pieces stay whole.
     pub fn bars_per_segment(&self) -> Option<usize> {
-        let by_ticks = self.segment_length.map(|ticks| (u64::from(ticks) / self.bar_ticks()) as usize);
+        let by_ticks = self
+            .segment_length
+            .map(|ticks| (u64::from(ticks) / self.bar_ticks()) as usize);
         self.segment_bars.or(by_ticks)
     }
 
@@ -252,8 +259,10 @@ impl Config {
     /// `max_padding_ratio` of its bars, it is left out.
     pub fn segments(&self, bars: usize) -> Vec<Range<usize>> {
         let length = self.bars_per_segment().unwrap_or(bars).max(1);
-        let mut segments: Vec<_> =
-            (0..bars).step_by(length).map(|start| start..bars.min(start + length)).collect();
+        let mut segments: Vec<_> = (0..bars)
+            .step_by(length)
+            .map(|start| start..bars.min(start + length))
+            .collect();
         let missing = |segment: &Range<usize>| (length - segment.len()) as f64 / length as f64;
         segments.pop_if(|last| missing(last) > self.max_padding_ratio);
         segments
@@ -297,7 +306,9 @@ mod tests {
                 // Folders come from the command line.
                 config.input_dirs.push("midi".to_owned());
             }
-            config.check().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            config
+                .check()
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             config.encoding().build(9).unwrap();
             count += 1;
         }
@@ -308,20 +319,48 @@ mod tests {
     fn segments_are_cut_at_bars_and_the_last_one_may_go() {
         let cut = |config: Config, bars| {
             let segments = config.segments(bars);
-            segments.iter().map(|segment| (segment.start, segment.end)).collect::<Vec<_>>()
+            segments
+                .iter()
+                .map(|segment| (segment.start, segment.end))
+                .collect::<Vec<_>>()
         };
-        let bars = |bars| Config { segment_bars: Some(bars), ..Config::default() };
+        let bars = |bars| Config {
+            segment_bars: Some(bars),
+            ..Config::default()
+        };
         assert_eq!(cut(Config::default(), 5), [(0, 5)]);
         assert_eq!(cut(bars(4), 8), [(0, 4), (4, 8)]);
         assert_eq!(cut(bars(4), 7), [(0, 4), (4, 7)]);
         assert_eq!(cut(bars(4), 6), [(0, 4)], "half of the last one is missing");
-        assert_eq!(cut(Config { max_padding_ratio: 1.0, ..bars(4) }, 5), [(0, 4), (4, 5)]);
+        assert_eq!(
+            cut(
+                Config {
+                    max_padding_ratio: 1.0,
+                    ..bars(4)
+                },
+                5
+            ),
+            [(0, 4), (4, 5)]
+        );
         assert_eq!(cut(bars(4), 0), []);
         // 96 ticks are a 4/4 bar of 24 a quarter, 72 one of 3/4.
-        let ticks = |segment_length| Config { segment_length, ..Config::default() };
+        let ticks = |segment_length| Config {
+            segment_length,
+            ..Config::default()
+        };
         assert_eq!(ticks(Some(192)).bars_per_segment(), Some(2));
-        let waltz = Config { time_signature: (3, 4), ..ticks(Some(144)) };
+        let waltz = Config {
+            time_signature: (3, 4),
+            ..ticks(Some(144))
+        };
         assert_eq!(waltz.bars_per_segment(), Some(2));
-        assert_eq!(Config { segment_bars: Some(3), ..waltz }.bars_per_segment(), Some(3));
+        assert_eq!(
+            Config {
+                segment_bars: Some(3),
+                ..waltz
+            }
+            .bars_per_segment(),
+            Some(3)
+        );
     }
 }

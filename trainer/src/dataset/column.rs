@@ -1,242 +1,246 @@
-//! Arrays of a data set's file: flat ones, and *ragged* ones (flat values with offsets).
+//! Arrays that are being written to a data set's file: flat ones, and *ragged* ones (flat values
+//! with offsets).
 //!
-//! Written in order, a chunk at a time, so that memory stays flat; uncompressed, so that a crop
-//! is read at the disk's speed and no stated size can exceed the file's own. An array that fits
-//! into one chunk is stored in one piece, which keeps small files small.
+//! They grow side by side, so each waits in a nameless file until its length is known and it can
+//! be stored in one piece, uncompressed: a crop is read at the disk's speed, and no stated size
+//! can exceed the file's own.
 
-use std::ops::Range;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-use hdf5::{File, H5Type};
+use hdf5::H5Type;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Error;
 
-/// Elements in a chunk, and in a block when a whole array is read.
-const CHUNK: usize = 1 << 16;
+/// Bytes that wait in memory, and that are read at once.
+pub(super) const BLOCK: usize = 1 << 16;
 
-/// What an array holds.
+/// What an array holds; little-endian in files and hashes.
 pub(super) trait Element: H5Type + Copy {
-    /// Takes the elements into a hash, little-endian.
-    fn hash(elements: &[Self], hash: &mut Sha256);
+    /// Its name in a [`Directory`].
+    const TYPE: &str;
+    /// Appends the elements' bytes.
+    fn to_bytes(elements: &[Self], bytes: &mut Vec<u8>);
+    /// The elements of whole bytes.
+    fn from_bytes(bytes: &[u8]) -> Vec<Self>;
 }
 
 macro_rules! element {
-    ($($type:ty),*) => {$(
+    ($($type:ident),*) => {$(
         impl Element for $type {
-            fn hash(elements: &[Self], hash: &mut Sha256) {
-                let mut bytes = Vec::with_capacity(size_of_val(elements));
+            const TYPE: &str = stringify!($type);
+
+            fn to_bytes(elements: &[Self], bytes: &mut Vec<u8>) {
                 elements.iter().for_each(|element| bytes.extend(element.to_le_bytes()));
-                hash.update(bytes);
+            }
+
+            fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+                let (elements, _) = bytes.as_chunks();
+                elements.iter().map(|&element| Self::from_le_bytes(element)).collect()
             }
         }
     )*};
 }
 element!(u8, u16, u32, u64);
 
+/// Where everything in a data set's file lies, as JSON in its user block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Directory {
+    /// [`super::FORMAT`].
+    pub format: String,
+    /// [`super::VERSION`] when written.
+    pub version: u32,
+    /// The size of the file in bytes.
+    pub bytes: u64,
+    /// SHA-256 over all arrays, in hexadecimal.
+    pub hash: String,
+    /// The arrays.
+    pub arrays: Vec<Entry>,
+}
+
+/// Where an array lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Its name in the file.
+    pub name: String,
+    /// [`Element::TYPE`].
+    pub r#type: String,
+    /// Offset of its first byte in the file.
+    pub at: u64,
+    /// Its number of elements.
+    pub length: u64,
+}
+
+/// How one array goes into the hash of its data set.
+pub(super) fn hash_array(hash: &mut Sha256, name: &str, length: u64, content: Sha256) {
+    hash.update(name.as_bytes());
+    hash.update(length.to_le_bytes());
+    hash.update(content.finalize());
+}
+
+/// The file that is being finished, its directory so far, and its hash.
+pub(super) struct Place<'a> {
+    /// The data set, for errors.
+    pub path: &'a Path,
+    /// Its file.
+    pub file: &'a hdf5::File,
+    /// The arrays in it.
+    pub arrays: Vec<Entry>,
+    /// Over all of them.
+    pub hash: Sha256,
+}
+
+impl Place<'_> {
+    fn io(&self, source: io::Error) -> Error {
+        Error::Io {
+            doing: "writing",
+            path: self.path.display().to_string(),
+            source,
+        }
+    }
+
+    fn hdf5(&self, source: hdf5::Error) -> Error {
+        Error::Hdf5 {
+            doing: "writing",
+            path: self.path.display().to_string(),
+            source,
+        }
+    }
+
+    /// Stores an array of `length` elements whose bytes `content` gives.
+    fn store<T: Element>(
+        &mut self,
+        name: &str,
+        length: u64,
+        content: &mut impl Read,
+    ) -> Result<(), Error> {
+        let array = self
+            .file
+            .new_dataset::<T>()
+            .obj_track_times(false)
+            .shape(length as usize)
+            .create(name)
+            .map_err(|error| self.hdf5(error))?;
+        let mut written = 0;
+        let mut bytes = vec![0; BLOCK];
+        while written < length as usize {
+            let count = (BLOCK / size_of::<T>()).min(length as usize - written);
+            let block = &mut bytes[..count * size_of::<T>()];
+            content.read_exact(block).map_err(|error| self.io(error))?;
+            let elements = T::from_bytes(block);
+            array
+                .write_slice(&elements, written..written + count)
+                .map_err(|error| self.hdf5(error))?;
+            written += count;
+        }
+        let at = array.offset().unwrap_or(0);
+        self.arrays.push(Entry {
+            name: name.to_owned(),
+            r#type: T::TYPE.to_owned(),
+            at,
+            length,
+        });
+        Ok(())
+    }
+
+    /// Stores a text.
+    pub fn text(&mut self, name: &str, text: &str) -> Result<(), Error> {
+        self.hash.update(text.as_bytes());
+        self.store::<u8>(name, text.len() as u64, &mut text.as_bytes())
+    }
+}
+
 /// A flat array that is being written.
 pub(super) struct Column<T> {
     name: String,
-    pending: Vec<T>,
-    array: Option<hdf5::Dataset>,
-    written: usize,
+    /// Where the nameless file is made.
+    folder: PathBuf,
+    pending: Vec<u8>,
+    spool: Option<File>,
+    length: u64,
     hash: Sha256,
+    elements: std::marker::PhantomData<T>,
 }
 
 impl<T: Element> Column<T> {
-    /// An empty array.
-    pub fn new(name: &str) -> Self {
+    /// An empty array of a data set in `folder`.
+    pub fn new(name: &str, folder: &Path) -> Self {
         Self {
             name: name.to_owned(),
+            folder: folder.to_owned(),
             pending: Vec::new(),
-            array: None,
-            written: 0,
+            spool: None,
+            length: 0,
             hash: Sha256::new(),
+            elements: std::marker::PhantomData,
         }
     }
 
     /// Appends `elements`.
-    pub fn extend(&mut self, file: &File, elements: &[T]) -> hdf5::Result<()> {
-        self.pending.extend_from_slice(elements);
-        if self.pending.len() < CHUNK {
+    pub fn extend(&mut self, elements: &[T]) -> io::Result<()> {
+        T::to_bytes(elements, &mut self.pending);
+        self.length += elements.len() as u64;
+        if self.pending.len() < BLOCK {
             return Ok(());
         }
-        let whole = self.pending.len() / CHUNK * CHUNK;
-        self.flush(file, whole)
-    }
-
-    /// Writes the first `count` pending elements, which fill chunks or end the array.
-    fn flush(&mut self, file: &File, count: usize) -> hdf5::Result<()> {
-        let array = match &self.array {
-            Some(array) => array,
-            None => self.array.insert(
-                file.new_dataset::<T>()
-                    .obj_track_times(false)
-                    .chunk(CHUNK)
-                    .shape(0..)
-                    .create(self.name.as_str())?,
-            ),
+        let spool = match &mut self.spool {
+            Some(spool) => spool,
+            None => self.spool.insert(tempfile::tempfile_in(&self.folder)?),
         };
-        let elements = &self.pending[..count];
-        T::hash(elements, &mut self.hash);
-        array.resize(self.written + count)?;
-        array.write_slice(elements, self.written..self.written + count)?;
-        self.written += count;
-        self.pending.drain(..count);
+        spool.write_all(&self.pending)?;
+        self.hash.update(&self.pending);
+        self.pending.clear();
         Ok(())
     }
 
-    /// Writes what is pending; takes name, length and content into `hash`.
-    pub fn finish(mut self, file: &File, hash: &mut Sha256) -> hdf5::Result<()> {
-        if self.array.is_some() {
-            self.flush(file, self.pending.len())?;
-        } else {
-            T::hash(&self.pending, &mut self.hash);
-            self.written = self.pending.len();
-            file.new_dataset_builder()
-                .obj_track_times(false)
-                .with_data(&self.pending)
-                .create(self.name.as_str())?;
+    /// Stores it.
+    pub fn finish(mut self, place: &mut Place) -> Result<(), Error> {
+        self.hash.update(&self.pending);
+        match self.spool {
+            None => place.store::<T>(&self.name, self.length, &mut self.pending.as_slice())?,
+            Some(mut spool) => {
+                spool
+                    .seek(SeekFrom::Start(0))
+                    .map_err(|error| place.io(error))?;
+                let mut content = spool.chain(self.pending.as_slice());
+                place.store::<T>(&self.name, self.length, &mut content)?;
+            }
         }
-        hash_array(hash, &self.name, self.written, self.hash);
+        hash_array(&mut place.hash, &self.name, self.length, self.hash);
         Ok(())
     }
-}
-
-/// How one array goes into the hash of its data set.
-fn hash_array(hash: &mut Sha256, name: &str, length: usize, content: Sha256) {
-    hash.update(name.as_bytes());
-    hash.update((length as u64).to_le_bytes());
-    hash.update(content.finalize());
 }
 
 /// A ragged array that is being written: `name` and `name_offsets`.
 pub(super) struct Ragged<T> {
     values: Column<T>,
     offsets: Column<u64>,
-    length: u64,
 }
 
 impl<T: Element> Ragged<T> {
-    /// An array of no rows.
-    pub fn new(name: &str) -> Self {
-        let mut offsets = Column::new(&format!("{name}_offsets"));
-        offsets.pending.push(0);
-        Self { values: Column::new(name), offsets, length: 0 }
+    /// An array of no rows of a data set in `folder`.
+    pub fn new(name: &str, folder: &Path) -> Self {
+        let mut offsets = Column::new(&format!("{name}_offsets"), folder);
+        u64::to_bytes(&[0], &mut offsets.pending);
+        offsets.length = 1;
+        Self {
+            values: Column::new(name, folder),
+            offsets,
+        }
     }
 
     /// Appends a row.
-    pub fn push(&mut self, file: &File, row: &[T]) -> hdf5::Result<()> {
-        self.values.extend(file, row)?;
-        self.length += row.len() as u64;
-        self.offsets.extend(file, &[self.length])
+    pub fn push(&mut self, row: &[T]) -> io::Result<()> {
+        self.values.extend(row)?;
+        self.offsets.extend(&[self.values.length])
     }
 
-    /// See [`Column::finish`].
-    pub fn finish(self, file: &File, hash: &mut Sha256) -> hdf5::Result<()> {
-        self.values.finish(file, hash)?;
-        self.offsets.finish(file, hash)
+    /// Stores it.
+    pub fn finish(self, place: &mut Place) -> Result<(), Error> {
+        self.values.finish(place)?;
+        self.offsets.finish(place)
     }
-}
-
-/// A flat array of an open file.
-pub(super) struct Stored<T> {
-    array: hdf5::Dataset,
-    name: String,
-    length: usize,
-    elements: std::marker::PhantomData<T>,
-}
-
-impl<T: Element> Stored<T> {
-    /// The array `name` of a file of `bytes` bytes; refuses one that [`Column`] would not write.
-    pub fn open(file: &File, name: &str, bytes: u64) -> Result<Self, String> {
-        let array = file.dataset(name).map_err(|error| format!("no array {name} ({error})"))?;
-        let shape = array.shape();
-        let &[length] = shape.as_slice() else {
-            return Err(format!("the array {name} has {} dimensions instead of 1", shape.len()));
-        };
-        let plain = array.dcpl().is_ok_and(|plist| {
-            let external = plist.get_external().map_or(true, |external| !external.is_empty());
-            plist.filters().is_empty() && !external && plist.get_virtual_map().is_err()
-        });
-        if !array.dtype().is_ok_and(|dtype| dtype.is::<T>()) || !plain {
-            return Err(format!("the array {name} is stored as no data set is"));
-        }
-        // Nothing is compressed, so a larger array than the file is a lie.
-        if (length as u64).saturating_mul(size_of::<T>() as u64) > bytes {
-            return Err(format!("the array {name} states {length} elements: more than the file"));
-        }
-        Ok(Self { array, name: name.to_owned(), length, elements: std::marker::PhantomData })
-    }
-
-    /// Its number of elements.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Some of its elements.
-    pub fn read(&self, range: Range<usize>) -> hdf5::Result<Vec<T>> {
-        if range.start >= range.end || range.end > self.length {
-            return Ok(Vec::new());
-        }
-        Ok(self.array.read_slice_1d::<T, _>(range)?.into_raw_vec_and_offset().0)
-    }
-
-    /// Reads the whole array block by block; takes it into `hash` as [`Column::finish`] does.
-    pub fn scan(&self, hash: &mut Sha256, mut look: impl FnMut(&[T])) -> hdf5::Result<()> {
-        let mut content = Sha256::new();
-        for start in (0..self.length).step_by(CHUNK) {
-            let block = self.read(start..self.length.min(start + CHUNK))?;
-            T::hash(&block, &mut content);
-            look(&block);
-        }
-        hash_array(hash, &self.name, self.length, content);
-        Ok(())
-    }
-}
-
-/// A ragged array of an open file.
-pub(super) struct StoredRagged<T> {
-    values: Stored<T>,
-    /// Where each row starts, and where the last one ends.
-    offsets: Vec<u64>,
-}
-
-impl<T: Element> StoredRagged<T> {
-    /// The array `name`; see [`Stored::open`]. Its offsets are read, checked and kept.
-    pub fn open(file: &File, name: &str, bytes: u64, hash: &mut Sha256) -> Result<Self, String> {
-        let values: Stored<T> = Stored::open(file, name, bytes)?;
-        let stored: Stored<u64> = Stored::open(file, &format!("{name}_offsets"), bytes)?;
-        let unreadable = |error| format!("the array {name} cannot be read ({error})");
-        values.scan(hash, |_| {}).map_err(unreadable)?;
-        let mut offsets = Vec::with_capacity(stored.len());
-        stored.scan(hash, |block| offsets.extend_from_slice(block)).map_err(unreadable)?;
-        let whole = offsets.first() == Some(&0) && offsets.last() == Some(&(values.len() as u64));
-        if !whole || !offsets.is_sorted() {
-            return Err(format!("the offsets of {name} are not in order"));
-        }
-        Ok(Self { values, offsets })
-    }
-
-    /// Its number of rows.
-    pub fn rows(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    /// The elements of row `row`, which must be less than [`Self::rows`].
-    pub fn range(&self, row: usize) -> Range<usize> {
-        self.offsets[row] as usize..self.offsets[row + 1] as usize
-    }
-
-    /// One row.
-    pub fn read(&self, row: usize) -> hdf5::Result<Vec<T>> {
-        self.values.read(self.range(row))
-    }
-}
-
-/// What went wrong with which file, from HDF5's error.
-pub(super) fn failed<'a>(
-    doing: &'static str,
-    path: &'a std::path::Path,
-) -> impl Fn(hdf5::Error) -> Error + use<'a> {
-    move |source| Error::Hdf5 { doing, path: path.display().to_string(), source }
 }

@@ -1,18 +1,15 @@
 //! Writing a data set: piece by piece, beside its place, and into it when it is whole.
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use famam_shared::instrument::Instrument;
 use hdf5::File;
-use hdf5::types::VarLenUnicode;
 use sha2::{Digest, Sha256};
 
-use super::column::{Column, Ragged, failed};
-use super::{Error, Header, Piece, Split, VERSION};
-use crate::dataset::read::FORMAT;
-
-const WRITING: &str = "writing";
+use super::column::{Column, Directory, Place, Ragged};
+use super::{Error, FORMAT, Header, Piece, Split, USER_BLOCK, VERSION, hex};
 
 /// A data set that is being written. Dropped unfinished, it leaves nothing behind.
 pub struct Writer {
@@ -28,10 +25,9 @@ pub struct Writer {
     notes: Column<u32>,
     source: Ragged<u8>,
     name: Ragged<u8>,
-    pieces: usize,
 }
 
-/// The file beside a data set's place while it grows; removed unless it is put there.
+/// The file beside a data set's place while it is made; removed unless it is put there.
 struct Part {
     /// Closed before the file is moved or removed.
     file: Option<File>,
@@ -40,70 +36,89 @@ struct Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
-            // Nothing can be done about one that stays; the next build overwrites it.
-            let _ = fs::remove_file(&self.path);
-        }
+        self.file = None;
+        // It is gone where it was put in its place. Nothing can be done about one that stays;
+        // the next build overwrites it.
+        let _ = fs::remove_file(&self.path);
     }
+}
+
+/// The folder of a file.
+fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 impl Writer {
     /// Begins the data set `path`, which stays as it is until [`Writer::finish`].
     pub fn create(path: &Path, header: Header) -> Result<Self, Error> {
-        let part = path.with_file_name(format!(
-            ".{}.part",
-            path.file_name().unwrap_or_default().to_string_lossy()
-        ));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|source| Error::Io {
-                doing: "making the folder of",
+        let doing = "making the folder of";
+        let folder = folder(path);
+        fs::create_dir_all(folder).map_err(|source| Error::Io {
+            doing,
+            path: path.display().to_string(),
+            source,
+        })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let part = path.with_file_name(format!(".{name}.part"));
+        let file = File::with_options()
+            .with_fcpl(|plist| plist.obj_track_times(false).userblock(USER_BLOCK as u64))
+            .create(&part)
+            .map_err(|source| Error::Hdf5 {
+                doing: "beginning",
                 path: path.display().to_string(),
                 source,
             })?;
-        }
-        let file = File::with_options()
-            .with_fcpl(|plist| plist.obj_track_times(false))
-            .create(&part)
-            .map_err(failed(WRITING, path))?;
         Ok(Self {
             path: path.to_owned(),
-            part: Part { file: Some(file), path: part },
+            part: Part {
+                file: Some(file),
+                path: part,
+            },
             header,
-            tokens: Ragged::new("tokens"),
-            bars: Ragged::new("bars"),
-            metres: Column::new("metres"),
-            tempos: Column::new("tempos"),
-            instruments: Ragged::new("instruments"),
-            genre: Column::new("genre"),
-            notes: Column::new("notes"),
-            source: Ragged::new("source"),
-            name: Ragged::new("name"),
-            pieces: 0,
+            tokens: Ragged::new("tokens", folder),
+            bars: Ragged::new("bars", folder),
+            metres: Column::new("metres", folder),
+            tempos: Column::new("tempos", folder),
+            instruments: Ragged::new("instruments", folder),
+            genre: Column::new("genre", folder),
+            notes: Column::new("notes", folder),
+            source: Ragged::new("source", folder),
+            name: Ragged::new("name", folder),
         })
     }
 
     /// Appends a piece, all but its song and split, which [`Writer::finish`] takes.
     pub fn push(&mut self, piece: &Piece) -> Result<(), Error> {
-        self.append(piece).map_err(failed(WRITING, &self.path))
+        self.append(piece).map_err(|source| self.failed(source))
     }
 
-    fn append(&mut self, piece: &Piece) -> hdf5::Result<()> {
-        let Some(file) = &self.part.file else { return Ok(()) };
+    fn append(&mut self, piece: &Piece) -> std::io::Result<()> {
         let body = &piece.body;
-        let (metres, tempos): (Vec<_>, Vec<_>) =
-            body.states.iter().map(|state| (state.metre, state.tempo)).unzip();
+        let (metres, tempos): (Vec<_>, Vec<_>) = body
+            .states
+            .iter()
+            .map(|state| (state.metre, state.tempo))
+            .unzip();
         let instruments: Vec<u8> = piece.instruments.iter().map(Instrument::index).collect();
-        self.tokens.push(file, &body.tokens)?;
-        self.bars.push(file, &body.bars)?;
-        self.metres.extend(file, &metres)?;
-        self.tempos.extend(file, &tempos)?;
-        self.instruments.push(file, &instruments)?;
-        self.genre.extend(file, &[piece.genre])?;
-        self.notes.extend(file, &[piece.notes])?;
-        self.source.push(file, piece.source.as_bytes())?;
-        self.name.push(file, piece.name.as_bytes())?;
-        self.pieces += 1;
-        Ok(())
+        self.tokens.push(&body.tokens)?;
+        self.bars.push(&body.bars)?;
+        self.metres.extend(&metres)?;
+        self.tempos.extend(&tempos)?;
+        self.instruments.push(&instruments)?;
+        self.genre.extend(&[piece.genre])?;
+        self.notes.extend(&[piece.notes])?;
+        self.source.push(piece.source.as_bytes())?;
+        self.name.push(piece.name.as_bytes())
+    }
+
+    fn failed(&self, source: std::io::Error) -> Error {
+        Error::Io {
+            doing: "writing",
+            path: self.path.display().to_string(),
+            source,
+        }
     }
 
     /// Writes song and split of each piece, in the order in which they were pushed, and puts the
@@ -113,61 +128,74 @@ impl Writer {
         songs: impl IntoIterator<Item = (S, Split)>,
     ) -> Result<(), Error> {
         let path = self.path.clone();
-        let io = |source| Error::Io { doing: WRITING, path: path.display().to_string(), source };
-        let Some(file) = self.part.file.take() else { return Ok(()) };
-        // Until the move has succeeded, dropping `unfinished` removes the file.
-        let part = self.part.path.clone();
-        let mut unfinished = Part { file: Some(file), path: part.clone() };
-        if let Some(file) = &unfinished.file {
-            self.close(file, songs).map_err(failed(WRITING, &path))?;
-        }
-        fs::File::open(&part).and_then(|file| file.sync_all()).map_err(io)?;
-        fs::rename(&part, &path).map_err(io)?;
-        unfinished.file = None;
-        // A folder that cannot be synced (some network file systems) still holds the file.
-        if let Some(folder) = path.parent().and_then(|folder| fs::File::open(folder).ok()) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
-    }
-
-    fn close<S: AsRef<str>>(
-        self,
-        file: &File,
-        songs: impl IntoIterator<Item = (S, Split)>,
-    ) -> hdf5::Result<()> {
-        let mut song = Ragged::new("song");
-        let mut split = Column::new("split");
+        let failed = |source| Error::Io {
+            doing: "writing",
+            path: path.display().to_string(),
+            source,
+        };
+        let mut song = Ragged::new("song", folder(&path));
+        let mut split = Column::new("split", folder(&path));
         for (key, place) in songs {
-            song.push(file, key.as_ref().as_bytes())?;
-            split.extend(file, &[place as u8])?;
+            song.push(key.as_ref().as_bytes()).map_err(failed)?;
+            split.extend(&[place as u8]).map_err(failed)?;
         }
-        let mut hash = Sha256::new();
-        let header = [
-            ("vocabulary", json(&self.header.vocabulary)?),
-            ("encoding", json(&self.header.encoding)?),
-            ("config", json(&self.header.config)?),
-        ];
-        for (name, text) in &header {
-            hash.update(text.as_bytes());
-            attribute(file, name, text)?;
-        }
-        self.tokens.finish(file, &mut hash)?;
-        self.bars.finish(file, &mut hash)?;
-        self.metres.finish(file, &mut hash)?;
-        self.tempos.finish(file, &mut hash)?;
-        self.instruments.finish(file, &mut hash)?;
-        self.genre.finish(file, &mut hash)?;
-        self.notes.finish(file, &mut hash)?;
-        self.source.finish(file, &mut hash)?;
-        self.name.finish(file, &mut hash)?;
-        song.finish(file, &mut hash)?;
-        split.finish(file, &mut hash)?;
-        attribute(file, "format", FORMAT)?;
-        attribute(file, "hash", &super::read::hex(hash))?;
-        file.new_attr::<u32>().create("version")?.write_scalar(&VERSION)?;
-        file.flush()
+        let Some(file) = self.part.file.take() else {
+            return Ok(());
+        };
+        let mut place = Place {
+            path: &path,
+            file: &file,
+            arrays: Vec::new(),
+            hash: Sha256::new(),
+        };
+        place.text(
+            "vocabulary",
+            &json(&self.header.vocabulary).map_err(failed)?,
+        )?;
+        place.text("encoding", &json(&self.header.encoding).map_err(failed)?)?;
+        place.text("config", &json(&self.header.config).map_err(failed)?)?;
+        self.tokens.finish(&mut place)?;
+        self.bars.finish(&mut place)?;
+        self.metres.finish(&mut place)?;
+        self.tempos.finish(&mut place)?;
+        self.instruments.finish(&mut place)?;
+        self.genre.finish(&mut place)?;
+        self.notes.finish(&mut place)?;
+        self.source.finish(&mut place)?;
+        self.name.finish(&mut place)?;
+        song.finish(&mut place)?;
+        split.finish(&mut place)?;
+        let Place { arrays, hash, .. } = place;
+        file.close().map_err(|source| Error::Hdf5 {
+            doing: "writing",
+            path: path.display().to_string(),
+            source,
+        })?;
+        let directory = Directory {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            bytes: fs::metadata(&self.part.path).map_err(failed)?.len(),
+            hash: hex(hash),
+            arrays,
+        };
+        put(&self.part.path, &path, &json(&directory).map_err(failed)?).map_err(failed)
     }
+}
+
+/// Writes the user block of `part`, syncs it, and moves it to `path`.
+fn put(part: &Path, path: &Path, directory: &str) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(part)?;
+    if directory.len() > USER_BLOCK {
+        return Err(std::io::Error::other("its directory is too long"));
+    }
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(directory.as_bytes())?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(part, path)?;
+    // Some network file systems cannot sync a folder; they hold the file all the same.
+    let _ = fs::File::open(folder(path)).and_then(|folder| folder.sync_all());
+    Ok(())
 }
 
 /// Writes a whole data set of `pieces` at once.
@@ -179,12 +207,6 @@ pub fn write(path: &Path, header: Header, pieces: &[Piece]) -> Result<(), Error>
     writer.finish(pieces.iter().map(|piece| (&piece.song, piece.split)))
 }
 
-fn json(value: &impl serde::Serialize) -> hdf5::Result<String> {
-    serde_json::to_string(value).map_err(|error| hdf5::Error::from(error.to_string()))
-}
-
-fn attribute(file: &File, name: &str, text: &str) -> hdf5::Result<()> {
-    let text: VarLenUnicode =
-        text.parse().map_err(|error| hdf5::Error::from(format!("attribute {name}: {error:?}")))?;
-    file.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text)
+fn json(value: &impl serde::Serialize) -> std::io::Result<String> {
+    Ok(serde_json::to_string(value)?)
 }

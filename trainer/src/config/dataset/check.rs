@@ -15,14 +15,28 @@ fn rule(
         return Ok(());
     }
     let value = serde_json::to_string(value).unwrap_or_default();
-    Err(Error::Field { field, value, expected })
+    Err(Error::Field {
+        field,
+        value,
+        expected,
+    })
 }
 
 impl Config {
     /// Refuses values that fields cannot have.
     pub fn check(&self) -> Result<(), Error> {
-        rule(!self.input_dirs.is_empty(), "input_dirs", &self.input_dirs, "expected a folder")?;
-        rule(!self.output_path.is_empty(), "output_path", &"", "expected a file to write")?;
+        rule(
+            !self.input_dirs.is_empty(),
+            "input_dirs",
+            &self.input_dirs,
+            "expected a folder",
+        )?;
+        rule(
+            !self.output_path.is_empty(),
+            "output_path",
+            &"",
+            "expected a file to write",
+        )?;
         self.check_filters()?;
         self.check_reading()?;
         rule(
@@ -57,17 +71,29 @@ impl Config {
         let seconds = |limit: Option<f64>| limit.is_none_or(|limit| limit >= 0.0);
         let share = |fraction: f64| (0.0..1.0).contains(&fraction);
         let (shortest, longest) = (self.min_duration_seconds, self.max_duration_seconds);
-        rule(self.min_tracks >= 1, "min_tracks", &self.min_tracks, "expected 1 or more")?;
+        rule(
+            self.min_tracks >= 1,
+            "min_tracks",
+            &self.min_tracks,
+            "expected 1 or more",
+        )?;
         rule(
             self.max_tracks >= self.min_tracks,
             "max_tracks",
             &self.max_tracks,
             "expected min_tracks or more",
         )?;
-        rule(seconds(shortest), "min_duration_seconds", &shortest, "expected 0 or more")?;
+        rule(
+            seconds(shortest),
+            "min_duration_seconds",
+            &shortest,
+            "expected 0 or more",
+        )?;
         rule(
             seconds(longest)
-                && shortest.zip(longest).is_none_or(|(least, most)| most == 0.0 || least <= most),
+                && shortest
+                    .zip(longest)
+                    .is_none_or(|(least, most)| most == 0.0 || least <= most),
             "max_duration_seconds",
             &longest,
             "expected min_duration_seconds or more, or 0 for no limit",
@@ -135,7 +161,9 @@ impl Config {
             "expected 0 to 1",
         )?;
         rule(
-            self.transposition_semitones.iter().all(|shift| (-127..=127).contains(shift)),
+            self.transposition_semitones
+                .iter()
+                .all(|shift| (-127..=127).contains(shift)),
             "transposition_semitones",
             &self.transposition_semitones,
             "expected -127 to 127",
@@ -146,7 +174,12 @@ impl Config {
             &self.tempo_variation_range,
             "expected the slowest factor, above 0, then the fastest",
         )?;
-        rule(self.max_seq_length >= 1, "max_seq_length", &self.max_seq_length, "expected 1 or more")
+        rule(
+            self.max_seq_length >= 1,
+            "max_seq_length",
+            &self.max_seq_length,
+            "expected 1 or more",
+        )
     }
 }
 
@@ -165,7 +198,10 @@ mod tests {
         let mut config = good();
         config[field] = value;
         let parsed = Config::parse(&config.to_string(), "c.json");
-        parsed.and_then(|config| config.check()).unwrap_err().to_string()
+        parsed
+            .and_then(|config| config.check())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -199,15 +235,24 @@ mod tests {
             ("encoder_type", json!("event")),
         ] {
             let message = refusal(field, value.clone());
-            assert!(message.starts_with(&format!("{field} is ")), "{field} {value}: {message}");
+            assert!(
+                message.starts_with(&format!("{field} is ")),
+                "{field} {value}: {message}"
+            );
         }
-        Config::parse(&good().to_string(), "c.json").unwrap().check().unwrap();
+        Config::parse(&good().to_string(), "c.json")
+            .unwrap()
+            .check()
+            .unwrap();
     }
 
     #[test]
     fn fields_that_a_config_lacks_and_values_of_another_kind_are_named() {
         let message = refusal("max_time_steps", json!(512));
-        assert!(message.contains("c.json") && message.contains("max_time_steps"), "{message}");
+        assert!(
+            message.contains("c.json") && message.contains("max_time_steps"),
+            "{message}"
+        );
         let message = refusal("encoder_type", json!("mumidi"));
         assert!(message.contains("mumidi"), "{message}");
         let message = Config::parse("{", "c.json").unwrap_err().to_string();
