@@ -8,22 +8,20 @@
 #[path = "../tests/model/mod.rs"]
 mod model;
 
-use std::path::PathBuf;
-
-use famam_shared::architecture::{Positions, Transformer};
+use famam_shared::architecture::Transformer;
 use famam_shared::bundle::Bundle;
-use famam_shared::engine::{self, Choice};
+use famam_shared::engine::{self, Choice, Engine};
 use famam_shared::manifest::{Architecture, Precision};
 use ort::memory::Allocator;
-use ort::session::Session;
+use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
 /// Runs whose median is taken.
-const RUNS: usize = 400;
+const RUNS: usize = 190;
 /// The contexts that are measured.
-const CONTEXTS: [usize; 3] = [0, 512, 1008];
-/// Steps at one context, so that it hardly changes.
-const STEPS: usize = 16;
+const CONTEXTS: [usize; 3] = [0, 512, 960];
+/// Steps from one context on.
+const STEPS: usize = 64;
 
 fn main() {
     let bundles = match std::env::args()
@@ -31,7 +29,7 @@ fn main() {
         .find(|argument| !argument.starts_with('-'))
     {
         Some(path) => {
-            let bytes = std::fs::read(PathBuf::from(&path)).expect("the bundle");
+            let bytes = std::fs::read(&path).expect("the bundle");
             vec![(path, Bundle::read(&bytes).expect("a bundle"))]
         }
         None => [
@@ -57,17 +55,20 @@ fn main() {
     );
     for (name, bundle) in bundles {
         println!("{name} ({} kB)", bundle.model.len() / 1024);
-        let bare = bare(&bundle).expect("ONNX Runtime");
         for choice in model::choices() {
-            let ours = ours(&bundle, choice);
+            let engine = engine::load(&bundle, 1, choice).expect("an engine");
+            let mut bare =
+                (choice == Choice::Ort).then(|| Bare::load(&bundle).expect("ONNX Runtime"));
+            let times = CONTEXTS.map(|context| steps(&*engine, bare.as_mut(), context));
             print!("  {choice:?}");
-            ours.iter().for_each(|time| print!("  {:.3}", time));
-            if choice == Choice::Ort {
+            times.iter().for_each(|[ours, _]| print!("  {ours:.3}"));
+            if bare.is_some() {
                 print!("   bare loop");
-                bare.iter().for_each(|time| print!("  {:.3}", time));
+                times.iter().for_each(|[_, bare]| print!("  {bare:.3}"));
                 print!("   ratio");
-                let ratios = ours.iter().zip(&bare).map(|(a, b)| a / b);
-                ratios.for_each(|ratio| print!("  {ratio:.2}"));
+                times
+                    .iter()
+                    .for_each(|[ours, bare]| print!("  {:.2}", ours / bare));
             }
             println!();
         }
@@ -88,42 +89,65 @@ fn large() -> Transformer {
     }
 }
 
-/// The medians of a step through our engines.
-fn ours(bundle: &Bundle, choice: Choice) -> [f64; 3] {
-    let engine = engine::load(bundle, 1, choice).expect("an engine");
-    CONTEXTS.map(|context| {
-        let mut stream = engine.open(1, context + STEPS).expect("a stream");
-        let mut times = Vec::new();
-        while times.len() < RUNS {
-            stream.clear();
-            if context > 0 {
-                stream.run(&[&vec![1; context]]).expect("a prompt");
-                stream.run(&[&[1]]).expect("a step");
-            }
-            for _ in 1..STEPS {
+/// The medians of a step from `context` on through `engine` and, taking turns, in the bare loop.
+fn steps(engine: &dyn Engine, mut bare: Option<&mut Bare>, context: usize) -> [f64; 2] {
+    let mut stream = engine.open(1, context + STEPS).expect("a stream");
+    let mut bound = bare
+        .as_mut()
+        .map(|bare| bare.bind(context + STEPS).expect("bound tensors"));
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    while ours.len() < RUNS {
+        stream.clear();
+        for piece in vec![1; context].chunks(128) {
+            stream.run(&[piece]).expect("a prompt");
+        }
+        for place in context..context + STEPS {
+            let start = cpu_time();
+            std::hint::black_box(stream.run(&[&[2]]).expect("a step"));
+            ours.push(cpu_time() - start);
+            if let (Some(bare), Some(bound)) = (&mut bare, &mut bound) {
                 let start = cpu_time();
-                std::hint::black_box(stream.run(&[&[2]]).expect("a step"));
-                times.push(cpu_time() - start);
+                bare.step(bound, place).expect("a step");
+                theirs.push(cpu_time() - start);
             }
         }
-        median(times)
-    })
+    }
+    [
+        median(ours),
+        if theirs.is_empty() {
+            f64::NAN
+        } else {
+            median(theirs)
+        },
+    ]
 }
 
-/// The medians of a step in a bare loop: tensors bound once, a token and its place written for each
-/// step, caches of the context's size.
-fn bare(bundle: &Bundle) -> ort::Result<[f64; 3]> {
-    let environment = engine::onnxruntime(None).expect("ONNX Runtime");
-    let mut session = Session::builder(environment)?
-        .with_intra_threads(1)?
-        .with_intra_op_spinning(false)?
-        .commit_from_memory(&bundle.model)?;
-    let Architecture::Transformer(t) = &bundle.manifest.architecture;
-    let cpu = Allocator::default();
-    let mut medians = [0.0; 3];
-    for (median_of, context) in medians.iter_mut().zip(CONTEXTS) {
-        let slots = context + STEPS;
-        let mut binding = session.create_binding()?;
+/// `ort` and nothing else: tensors bound once, a token and its place written for each step.
+struct Bare<'a> {
+    session: Session,
+    bundle: &'a Bundle,
+}
+
+struct Bound {
+    binding: IoBinding,
+    /// `ids`, `pos`, `slot`, `kpos`.
+    integers: Vec<Tensor<i64>>,
+    logits: Tensor<f32>,
+}
+
+impl<'a> Bare<'a> {
+    fn load(bundle: &'a Bundle) -> ort::Result<Self> {
+        let session = Session::builder(engine::onnxruntime(None).expect("ONNX Runtime"))?
+            .with_intra_threads(1)?
+            .with_intra_op_spinning(false)?
+            .commit_from_memory(&bundle.model)?;
+        Ok(Self { session, bundle })
+    }
+
+    fn bind(&self, slots: usize) -> ort::Result<Bound> {
+        let Architecture::Transformer(t) = &self.bundle.manifest.architecture;
+        let cpu = Allocator::default();
+        let mut binding = self.session.create_binding()?;
         let mut integers = Vec::new();
         for (name, width) in [("ids", 1), ("pos", 1), ("slot", 1), ("kpos", slots)] {
             let mut tensor = Tensor::<i64>::new(&cpu, [1, width])?;
@@ -134,7 +158,7 @@ fn bare(bundle: &Bundle) -> ort::Result<[f64; 3]> {
             binding.bind_input(name, &tensor)?;
             integers.push(tensor);
         }
-        for state in &bundle.manifest.state {
+        for state in &self.bundle.manifest.state {
             let mut tensor = Tensor::<f32>::new(&cpu, [1, t.kv_heads, slots, t.head_dim()])?;
             tensor.extract_tensor_mut().1.fill(0.1);
             binding.bind_input(&*state.input, &tensor)?;
@@ -142,21 +166,30 @@ fn bare(bundle: &Bundle) -> ort::Result<[f64; 3]> {
         }
         let mut logits = Tensor::<f32>::new(&cpu, [1, 1, t.vocabulary])?;
         binding.bind_output("logits", &mut logits)?;
-        let mut times = Vec::new();
-        for run in 0..RUNS {
-            let place = context + run % STEPS;
-            let start = cpu_time();
-            integers[0].extract_tensor_mut().1[0] = 2;
-            integers[1].extract_tensor_mut().1[0] = place as i64;
-            integers[2].extract_tensor_mut().1[0] = place as i64;
-            integers[3].extract_tensor_mut().1[place] = place as i64;
-            session.run_binding(&binding)?;
-            std::hint::black_box(logits.extract_tensor().1);
-            times.push(cpu_time() - start);
-        }
-        *median_of = median(times);
+        Ok(Bound {
+            binding,
+            integers,
+            logits,
+        })
     }
-    Ok(medians)
+
+    fn step(&mut self, bound: &mut Bound, place: usize) -> ort::Result<()> {
+        let Bound {
+            binding,
+            integers,
+            logits,
+        } = bound;
+        let mut write = |input: usize, at: usize, value: usize| {
+            integers[input].extract_tensor_mut().1[at] = value as i64;
+        };
+        write(0, 0, 2);
+        write(1, 0, place);
+        write(2, 0, place);
+        write(3, place, place);
+        self.session.run_binding(binding)?;
+        std::hint::black_box(logits.extract_tensor().1);
+        Ok(())
+    }
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
