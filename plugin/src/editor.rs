@@ -53,9 +53,19 @@ pub fn editor(params: Arc<FamamParams>, view: View, commands: Commands) -> Optio
     let (width, height) = size::SMALLEST;
     let settings = EguiNiceSettings::new()
         .with_tile("Famam")
-        .with_resize_hint(ResizeHint::resizable().with_min_logical_size(LogicalSize::new(width, height)));
+        .with_repaint_poll_interval(FRAME)
+        .with_resize_hint(
+            ResizeHint::resizable().with_min_logical_size(LogicalSize::new(width, height)),
+        );
     let notifier = view.repaint.clone();
-    let window = Window { params, view, commands, opened, state: state.clone(), models: Models::default() };
+    let window = Window {
+        params,
+        view,
+        commands,
+        opened,
+        state: state.clone(),
+        models: Models::default(),
+    };
     nih_plug_egui::create_egui_editor(state, notifier, settings, window)
 }
 
@@ -93,22 +103,43 @@ impl NiceEguiApp for Window {
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut nih_plug_egui::Frame) {
-        let Some(host) = ui.data(|data| data.get_temp::<GuiContext>(egui::Id::NULL)) else { return };
+        let Some(host) = ui.data(|data| data.get_temp::<GuiContext>(egui::Id::NULL)) else {
+            return;
+        };
         let snapshot = self.view.snapshot();
         let playhead = self.view.playhead();
-        let frame = |x, y| Frame::new().fill(palette::PANEL).inner_margin(Margin::symmetric(x, y));
+        let frame = |x, y| {
+            Frame::new()
+                .fill(palette::PANEL)
+                .inner_margin(Margin::symmetric(x, y))
+        };
         Panel::top("top").frame(frame(14, 8)).show(ui, |ui| {
             ui.horizontal(|ui| self.top(ui, &snapshot, playhead));
         });
-        Panel::bottom("status").frame(frame(14, 6)).show(ui, |ui| status::show(ui, &snapshot));
-        let left = Panel::left("controls").exact_size(CONTROLS).resizable(false);
-        left.frame(frame(14, 10)).show(ui, |ui| {
+        Panel::bottom("status")
+            .frame(frame(14, 6))
+            .show(ui, |ui| status::show(ui, &snapshot));
+        let setter = host.param_setter();
+        let controls = &self.params.controls;
+        let left = Panel::left("controls")
+            .exact_size(CONTROLS)
+            .resizable(false);
+        left.frame(frame(0, 0)).show(ui, |ui| {
+            let safety = Panel::bottom("safety")
+                .show_separator_line(false)
+                .frame(frame(14, 10));
+            safety.show(ui, |ui| {
+                controls::safety(ui, controls, &setter, &self.commands)
+            });
             ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                let setter = host.param_setter();
-                controls::show(ui, &self.params.controls, &setter, &snapshot, &self.commands);
+                frame(14, 10).show(ui, |ui| {
+                    controls::show(ui, controls, &setter, &snapshot, &self.commands);
+                });
             });
         });
-        CentralPanel::default().frame(frame(12, 10)).show(ui, |ui| music(ui, &snapshot, playhead));
+        CentralPanel::default()
+            .frame(frame(12, 10))
+            .show(ui, |ui| music(ui, &snapshot, playhead));
         if playhead.is_some() || matches!(snapshot.activity, Activity::Generating { .. }) {
             ui.request_repaint_after(FRAME);
         }
@@ -126,10 +157,12 @@ impl Window {
         }
         if let Some(clip) = &snapshot.clip {
             if let Some(quarters) = playhead {
-                ui.monospace(place(clip, quarters)).on_hover_text("Bar and beat of the clip.");
+                ui.monospace(place(clip, quarters))
+                    .on_hover_text("Bar and beat of the clip.");
                 ui.add_space(6.0);
             }
-            ui.weak(description(clip)).on_hover_text("What the clip was made from.");
+            ui.weak(description(clip))
+                .on_hover_text("What the clip was made from.");
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             self.models.show(ui, snapshot, &self.commands);
@@ -140,14 +173,32 @@ impl Window {
 /// Play, Stop and the tempo, where no host has them.
 fn transport(ui: &mut Ui, clock: &standalone::Controls) {
     let playing = clock.is_playing();
-    let space = ui.input(|input| input.key_pressed(Key::Space)) && !ui.ctx().egui_wants_keyboard_input();
-    let (icon, text) = if playing { (Icon::Stop, "Stop") } else { (Icon::Play, "Play") };
-    if icon.button(ui, text, 74.0).on_hover_text("Plays the clip from its start. (Space)").clicked() || space {
+    let space =
+        ui.input(|input| input.key_pressed(Key::Space)) && !ui.ctx().egui_wants_keyboard_input();
+    let (icon, text) = if playing {
+        (Icon::Stop, "Stop")
+    } else {
+        (Icon::Play, "Play")
+    };
+    if icon
+        .button(ui, text, 74.0)
+        .on_hover_text("Plays the clip from its start. (Space)")
+        .clicked()
+        || space
+    {
         clock.play(!playing);
     }
     let mut tempo = clock.tempo();
-    let field = DragValue::new(&mut tempo).range(standalone::Controls::TEMPOS).speed(0.25).max_decimals(1).suffix(" bpm");
-    if ui.add(field).on_hover_text("Tempo, in quarter notes a minute.").changed() {
+    let field = DragValue::new(&mut tempo)
+        .range(standalone::Controls::TEMPOS)
+        .speed(0.25)
+        .max_decimals(1)
+        .suffix(" bpm");
+    if ui
+        .add(field)
+        .on_hover_text("Tempo, in quarter notes a minute.")
+        .changed()
+    {
         clock.set_tempo(tempo);
     }
 }
@@ -158,13 +209,19 @@ fn music(ui: &mut Ui, snapshot: &Snapshot, playhead: Option<f64>) {
         Some(clip) if !clip.notes.is_empty() => {
             legend(ui, clip);
             ui.add_space(2.0);
-            piano_roll::show(ui, clip, playhead);
+            let grows = matches!(snapshot.activity, Activity::Generating { .. });
+            piano_roll::show(ui, clip, grows, playhead);
         }
         _ => {
             let room = ui.available_rect_before_wrap();
             ui.painter().rect_filled(room, 6.0, palette::GROUND);
             let text = emptiness(&snapshot.activity);
-            let galley = ui.painter().layout(text.to_owned(), FontId::proportional(15.0), palette::QUIET, room.width() * 0.7);
+            let galley = ui.painter().layout(
+                text.to_owned(),
+                FontId::proportional(15.0),
+                palette::QUIET,
+                room.width() * 0.7,
+            );
             let at = Align2::CENTER_CENTER.anchor_size(room.center(), galley.size());
             ui.painter().galley(at.min, galley, palette::QUIET);
         }
@@ -175,8 +232,12 @@ fn music(ui: &mut Ui, snapshot: &Snapshot, playhead: Option<f64>) {
 fn emptiness(activity: &Activity) -> &'static str {
     match activity {
         Activity::Generating { .. } => "The first bar is being written.",
-        Activity::Waiting | Activity::Loading => "The model is being loaded. Music follows by itself.",
-        Activity::Ready { .. } => "No music yet. Choose a genre and instruments, then press Generate.",
+        Activity::Waiting | Activity::Loading => {
+            "The model is being loaded. Music follows by itself."
+        }
+        Activity::Ready { .. } => {
+            "No music yet. Choose a genre and instruments, then press Generate."
+        }
         Activity::Failed(_) => "No music yet. The line below says what went wrong.",
     }
 }
@@ -184,8 +245,17 @@ fn emptiness(activity: &Activity) -> &'static str {
 /// The instruments in their colours.
 fn legend(ui: &mut Ui, clip: &Clip) {
     ui.horizontal_wrapped(|ui| {
-        for (i, (part, color)) in clip.parts.iter().zip(palette::of_parts(&clip.parts)).enumerate() {
-            let notes = clip.notes.iter().filter(|note| usize::from(note.part) == i).count();
+        for (i, (part, color)) in clip
+            .parts
+            .iter()
+            .zip(palette::of_parts(&clip.parts))
+            .enumerate()
+        {
+            let notes = clip
+                .notes
+                .iter()
+                .filter(|note| usize::from(note.part) == i)
+                .count();
             let row = ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 5.0;
                 let (mark, _) = ui.allocate_exact_size(vec2(10.0, 14.0), egui::Sense::hover());
@@ -193,22 +263,35 @@ fn legend(ui: &mut Ui, clip: &Clip) {
                 ui.painter().rect_filled(mark, 3.0, color);
                 ui.label(RichText::new(part.instrument.name()).size(12.0));
             });
-            row.response.on_hover_text(format!("Channel {}, {notes} notes", part.channel + 1));
+            row.response
+                .on_hover_text(format!("Channel {}, {notes} notes", part.channel + 1));
             ui.add_space(6.0);
         }
         if clip.merged_parts() > 0 {
             let text = format!("{} parts share channel 16", clip.merged_parts() + 1);
-            ui.label(RichText::new(text).small().color(palette::WARNING)).on_hover_text("MIDI has 15 channels besides the drums'.");
+            ui.label(RichText::new(text).small().color(palette::WARNING))
+                .on_hover_text("MIDI has 15 channels besides the drums'.");
         }
     });
 }
 
 /// What a clip was made from, in words.
 fn description(clip: &Clip) -> String {
-    let bars = if clip.bars == 1 { "1 bar".to_owned() } else { format!("{} bars", clip.bars) };
+    let bars = if clip.bars == 1 {
+        "1 bar".to_owned()
+    } else {
+        format!("{} bars", clip.bars)
+    };
     let metre = format!("{}/{}", clip.metre.numerator, clip.metre.denominator);
-    let genre = if clip.origin.genre == "any" { "any genre" } else { &clip.origin.genre };
-    format!("{genre}  ·  {bars}  ·  {metre}  ·  seed {}", clip.origin.seed)
+    let genre = if clip.origin.genre == "any" {
+        "any genre"
+    } else {
+        &clip.origin.genre
+    };
+    format!(
+        "{genre}  ·  {bars}  ·  {metre}  ·  seed {}",
+        clip.origin.seed
+    )
 }
 
 /// Bar and beat, counted from 1, of a position in a clip.
@@ -221,7 +304,11 @@ fn place(clip: &Clip, quarters: f64) -> String {
 
 /// The folder `famam` in the system's place for a user's data.
 fn user_folder() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
     let home = || std::env::home_dir();
     let data = if cfg!(windows) {
         variable("APPDATA")
@@ -230,7 +317,8 @@ fn user_folder() -> Option<PathBuf> {
     } else {
         variable("XDG_DATA_HOME").or_else(|| home().map(|home| home.join(".local/share")))
     };
-    data.filter(|data| data.is_absolute()).map(|data| data.join("famam"))
+    data.filter(|data| data.is_absolute())
+        .map(|data| data.join("famam"))
 }
 
 #[cfg(test)]
@@ -241,8 +329,16 @@ mod tests {
 
     #[test]
     fn a_clip_is_described_and_a_place_in_it_counted_from_one() {
-        let metre = Metre { numerator: 7, denominator: 8, ..Metre::COMMON };
-        let origin = crate::clip::Origin { genre: "rock".to_owned(), seed: 7, ..Default::default() };
+        let metre = Metre {
+            numerator: 7,
+            denominator: 8,
+            ..Metre::COMMON
+        };
+        let origin = crate::clip::Origin {
+            genre: "rock".to_owned(),
+            seed: 7,
+            ..Default::default()
+        };
         let clip = Clip::from_bars(1, 4, metre, 500_000, origin, &[]);
         assert_eq!(description(&clip), "rock  ·  4 bars  ·  7/8  ·  seed 7");
         let places = [0.0, 0.49, 0.5, 3.49, 3.5, 13.9].map(|quarters| place(&clip, quarters));

@@ -1,6 +1,8 @@
 //! The few signs of the window, drawn, so that they need no font.
 
-use egui::{Atom, Button, Color32, IdSalt, Painter, Pos2, Rect, Response, Shape, Stroke, Ui, pos2, vec2};
+use egui::{
+    Atom, Button, Color32, IdSalt, Painter, Pos2, Rect, Response, Shape, Stroke, Ui, pos2, vec2,
+};
 
 /// A sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,8 @@ impl Icon {
         let area = Rect::from_center_size(area.center(), vec2(SIZE, SIZE));
         let at = |x: f32, y: f32| area.min + vec2(x, y) * SIZE;
         let line = Stroke::new(1.3, color);
-        let polygon = |points: [Pos2; 3]| Shape::convex_polygon(points.to_vec(), color, Stroke::NONE);
+        let polygon =
+            |points: [Pos2; 3]| Shape::convex_polygon(points.to_vec(), color, Stroke::NONE);
         match self {
             Icon::Play => {
                 painter.add(polygon([at(0.15, 0.05), at(0.95, 0.5), at(0.15, 0.95)]));
@@ -43,7 +46,13 @@ impl Icon {
             }
             Icon::Die => {
                 painter.rect_stroke(area, 2.5, line, egui::StrokeKind::Inside);
-                for (x, y) in [(0.28, 0.28), (0.72, 0.28), (0.5, 0.5), (0.28, 0.72), (0.72, 0.72)] {
+                for (x, y) in [
+                    (0.28, 0.28),
+                    (0.72, 0.28),
+                    (0.5, 0.5),
+                    (0.28, 0.72),
+                    (0.72, 0.72),
+                ] {
                     painter.circle_filled(at(x, y), 1.2, color);
                 }
             }
@@ -72,8 +81,14 @@ impl Icon {
     pub fn button(self, ui: &mut Ui, text: &str, width: f32) -> Response {
         let place = IdSalt::new("icon");
         let atoms = (Atom::custom(place, vec2(SIZE, SIZE)), text);
-        let button = if text.is_empty() { Button::new(Atom::custom(place, vec2(SIZE, SIZE))) } else { Button::new(atoms) };
-        let shown = button.min_size(vec2(width, ui.spacing().interact_size.y)).atom_ui(ui);
+        let button = if text.is_empty() {
+            Button::new(Atom::custom(place, vec2(SIZE, SIZE)))
+        } else {
+            Button::new(atoms)
+        };
+        let shown = button
+            .min_size(vec2(width, ui.spacing().interact_size.y))
+            .atom_ui(ui);
         if let Some(area) = shown.rect(place) {
             let color = ui.style().interact(&shown.response).text_color();
             self.paint(ui.painter(), area, color);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use egui::containers::menu::{MenuButton, MenuConfig};
-use egui::{Atom, IdSalt, PopupCloseBehavior, RichText, TextEdit, Ui, vec2};
+use egui::{Align, Atom, IdSalt, Layout, PopupCloseBehavior, RichText, TextEdit, Ui, vec2};
 
 use super::icon::{self, Icon};
 use super::palette;
@@ -32,14 +32,25 @@ impl Models {
     /// Shows the button with the model's name, and its menu.
     pub fn show(&mut self, ui: &mut Ui, snapshot: &Snapshot, commands: &Commands) {
         self.follow_dialog(ui, commands);
-        let name = if snapshot.model.is_empty() { "Model" } else { &snapshot.model };
+        let name = if snapshot.model.is_empty() {
+            "Model"
+        } else {
+            &snapshot.model
+        };
         // A click into the field for the path must not close the menu.
         let config = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
-        let (button, menu) = MenuButton::new((name, Atom::custom(IdSalt::new("open"), vec2(icon::SIZE, icon::SIZE)))).config(config).ui(ui, |ui| {
+        let (button, menu) = MenuButton::new((
+            name,
+            Atom::custom(IdSalt::new("open"), vec2(icon::SIZE, icon::SIZE)),
+        ))
+        .config(config)
+        .ui(ui, |ui| {
             ui.set_width(340.0);
             self.menu(ui, commands);
         });
-        let place = button.rect.with_min_x(button.rect.right() - icon::SIZE - 16.0);
+        let place = button
+            .rect
+            .with_min_x(button.rect.right() - icon::SIZE - 16.0);
         Icon::Open.paint(ui.painter(), place, palette::TEXT);
         if menu.is_none() {
             self.found = None;
@@ -55,20 +66,27 @@ impl Models {
         }
         for path in found.iter() {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            if ui.button(name).on_hover_text(path.display().to_string()).clicked() {
+            if ui
+                .button(name)
+                .on_hover_text(path.display().to_string())
+                .clicked()
+            {
                 commands.load_bundle(path.clone());
                 ui.close();
             }
         }
         if let Some(folder) = folder().filter(|_| found.is_empty()) {
             let hint = format!("Bundles (.onnx) in {} appear here.", folder.display());
-            ui.label(RichText::new(hint).weak().small());
+            ui.with_layout(Layout::top_down(Align::Min), |ui| {
+                ui.label(RichText::new(hint).weak().small());
+            });
         }
         ui.separator();
         ui.horizontal(|ui| {
             let field = TextEdit::singleline(&mut self.path).hint_text("Path of a bundle (.onnx)");
             let field = ui.add(field.desired_width(ui.available_width() - 64.0));
-            let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+            let entered =
+                field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
             if (ui.button("Load").clicked() || entered) && !self.path.trim().is_empty() {
                 commands.load_bundle(typed(&self.path));
                 ui.close();
@@ -78,15 +96,24 @@ impl Models {
             let dialog = rfd::AsyncFileDialog::new()
                 .set_title("Load a model")
                 .add_filter("Famam bundle", &["onnx"])
-                .set_directory(folder().filter(|folder| folder.is_dir()).unwrap_or_default());
+                .set_directory(
+                    folder()
+                        .filter(|folder| folder.is_dir())
+                        .unwrap_or_default(),
+                );
             self.dialog = Some(Box::pin(dialog.pick_file()));
             ui.close();
         }
     }
 
     fn follow_dialog(&mut self, ui: &Ui, commands: &Commands) {
-        let Some(dialog) = &mut self.dialog else { return };
-        match dialog.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        let Some(dialog) = &mut self.dialog else {
+            return;
+        };
+        match dialog
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
             Poll::Pending => ui.request_repaint_after(Duration::from_millis(200)),
             Poll::Ready(file) => {
                 self.dialog = None;
@@ -116,7 +143,10 @@ fn folder() -> Option<PathBuf> {
 /// The bundles in the user's folder, by name.
 fn bundles() -> Vec<PathBuf> {
     let entries = folder().and_then(|folder| folder.read_dir().ok());
-    let files = entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let files = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
     let mut files: Vec<_> = files
         .filter(|path| path.extension().and_then(OsStr::to_str) == Some("onnx"))
         .collect();

@@ -73,7 +73,12 @@ pub fn of_group(group: Group) -> Color32 {
 /// The colours of a clip's parts. Of two parts of one class the later is lighter.
 pub fn of_parts(parts: &[Part]) -> Vec<Color32> {
     let class = |part: &Part| part.instrument.class();
-    let before = |i: usize| parts[..i].iter().filter(|part| class(part) == class(&parts[i])).count();
+    let before = |i: usize| {
+        parts[..i]
+            .iter()
+            .filter(|part| class(part) == class(&parts[i]))
+            .count()
+    };
     (0..parts.len())
         .map(|i| {
             let lighter = 1.0 - 0.65_f32.powi(before(i) as i32);
@@ -123,11 +128,19 @@ fn visuals() -> Visuals {
     visuals.window_fill = PANEL;
     visuals.extreme_bg_color = GROUND;
     visuals.window_stroke = Stroke::new(1.0, LINE);
-    visuals.popup_shadow = Shadow { offset: [0, 4], blur: 14, spread: 0, color: Color32::from_black_alpha(110) };
+    visuals.popup_shadow = Shadow {
+        offset: [0, 4],
+        blur: 14,
+        spread: 0,
+        color: Color32::from_black_alpha(110),
+    };
     visuals.weak_text_color = Some(QUIET);
     visuals.warn_fg_color = WARNING;
     visuals.error_fg_color = ERROR;
-    visuals.selection = Selection { bg_fill: ACCENT, stroke: Stroke::new(1.0, Color32::WHITE) };
+    visuals.selection = Selection {
+        bg_fill: ACCENT,
+        stroke: Stroke::new(1.0, Color32::WHITE),
+    };
     visuals.widgets.noninteractive = widget(PANEL, LINE, TEXT);
     visuals.widgets.inactive = widget(RAISED, RAISED, TEXT);
     visuals.widgets.hovered = widget(LINE, Color32::from_rgb(0x4A, 0x53, 0x63), Color32::WHITE);
@@ -175,19 +188,39 @@ mod tests {
 
     /// CIELAB of a linear sRGB colour.
     fn lab(rgb: [f32; 3]) -> [f32; 3] {
-        let to_xyz =
-            [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]];
-        let [x, y, z] = times(to_xyz, rgb.map(|c| c.clamp(0.0, 1.0)))
-            .map(|c| if c > 0.008856 { c.cbrt() } else { 7.787 * c + 16.0 / 116.0 });
+        let to_xyz = [
+            [0.4339, 0.3762, 0.1899],
+            [0.2126, 0.7152, 0.0722],
+            [0.0177, 0.1095, 0.8728],
+        ];
+        let [x, y, z] = times(to_xyz, rgb.map(|c| c.clamp(0.0, 1.0))).map(|c| {
+            if c > 0.008856 {
+                c.cbrt()
+            } else {
+                7.787 * c + 16.0 / 116.0
+            }
+        });
         [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
     }
 
     /// The smallest distance of two of `colors` in CIELAB (1976).
     fn nearest(colors: &[Color32], vision: [[f32; 3]; 3]) -> f32 {
-        let points: Vec<_> = colors.iter().map(|&color| lab(times(vision, linear(color)))).collect();
-        let pairs = points.iter().enumerate().flat_map(|(i, a)| points[..i].iter().map(move |b| (a, b)));
+        let points: Vec<_> = colors
+            .iter()
+            .map(|&color| lab(times(vision, linear(color))))
+            .collect();
+        let pairs = points
+            .iter()
+            .enumerate()
+            .flat_map(|(i, a)| points[..i].iter().map(move |b| (a, b)));
         pairs
-            .map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt())
+            .map(|(a, b)| {
+                a.iter()
+                    .zip(b)
+                    .map(|(a, b)| (a - b).powi(2))
+                    .sum::<f32>()
+                    .sqrt()
+            })
             .fold(f32::INFINITY, f32::min)
     }
 
@@ -201,9 +234,19 @@ mod tests {
 
     #[test]
     fn everything_stands_out_from_its_ground() {
-        let light = |color| times(VISIONS[0], linear(color)).iter().zip([0.2126, 0.7152, 0.0722]).map(|(a, b)| a * b).sum::<f32>();
+        let light = |color| {
+            times(VISIONS[0], linear(color))
+                .iter()
+                .zip([0.2126, 0.7152, 0.0722])
+                .map(|(a, b)| a * b)
+                .sum::<f32>()
+        };
         let contrast = |color, ground| (light(color) + 0.05) / (light(ground) + 0.05);
-        assert!(Class::ALL.into_iter().all(|class| contrast(of_class(class), GROUND) > 3.9));
+        assert!(
+            Class::ALL
+                .into_iter()
+                .all(|class| contrast(of_class(class), GROUND) > 3.9)
+        );
         for (color, ground) in [
             (TEXT, PANEL),
             (QUIET, PANEL),
@@ -219,11 +262,23 @@ mod tests {
 
     #[test]
     fn two_guitars_and_loud_and_soft_differ() {
-        let part = |index| Part { instrument: Instrument::new(index).unwrap(), channel: 0 };
+        let part = |index| Part {
+            instrument: Instrument::new(index).unwrap(),
+            channel: 0,
+        };
         let colors = of_parts(&[part(25), part(33), part(29), part(30)]);
         assert_eq!(colors[0], of_class(Class::Guitar));
-        assert!(nearest(&colors, VISIONS[0]) > 10.0, "{}", nearest(&colors, VISIONS[0]));
-        let sum = |color: Color32| color.to_array()[..3].iter().map(|&c| u32::from(c)).sum::<u32>();
+        assert!(
+            nearest(&colors, VISIONS[0]) > 10.0,
+            "{}",
+            nearest(&colors, VISIONS[0])
+        );
+        let sum = |color: Color32| {
+            color.to_array()[..3]
+                .iter()
+                .map(|&c| u32::from(c))
+                .sum::<u32>()
+        };
         for velocity in 1..127 {
             assert!(sum(of_note(colors[0], velocity)) <= sum(of_note(colors[0], velocity + 1)));
         }

@@ -22,7 +22,11 @@ pub fn slider<P: Param>(ui: &mut Ui, setter: &ParamSetter, parameter: &P, effect
     header(ui, setter, parameter, effect);
     ui.spacing_mut().slider_width = ui.available_width();
     bound(ui, setter, parameter, |ui, normalized| {
-        ui.add(Slider::new(normalized, 0.0..=1.0).show_value(false).trailing_fill(true))
+        ui.add(
+            Slider::new(normalized, 0.0..=1.0)
+                .show_value(false)
+                .trailing_fill(true),
+        )
     })
     .on_hover_text(effect);
     ui.add_space(2.0);
@@ -31,8 +35,15 @@ pub fn slider<P: Param>(ui: &mut Ui, setter: &ParamSetter, parameter: &P, effect
 /// A name, and the value that can be dragged or typed.
 pub fn header<P: Param>(ui: &mut Ui, setter: &ParamSetter, parameter: &P, effect: &str) {
     ui.horizontal(|ui| {
-        let name = ui.add(Label::new(parameter.name()).sense(Sense::click()).selectable(false));
-        if name.on_hover_text(format!("{effect}\n(Double click to reset)")).double_clicked() {
+        let name = ui.add(
+            Label::new(parameter.name())
+                .sense(Sense::click())
+                .selectable(false),
+        );
+        if name
+            .on_hover_text(format!("{effect}\n(Double click to reset)"))
+            .double_clicked()
+        {
             set(setter, parameter, parameter.default_plain_value());
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -44,13 +55,19 @@ pub fn header<P: Param>(ui: &mut Ui, setter: &ParamSetter, parameter: &P, effect
 /// The value, to be dragged or typed.
 pub fn field<P: Param>(ui: &mut Ui, setter: &ParamSetter, parameter: &P) -> Response {
     // A step in three points, or the whole range in 300.
-    let speed = 1.0 / (3.0 * parameter.step_count().map_or(100.0, |steps| steps.min(200) as f64));
+    let speed = 1.0
+        / (3.0
+            * parameter
+                .step_count()
+                .map_or(100.0, |steps| steps.min(200) as f64));
     bound(ui, setter, parameter, |ui, normalized| {
         ui.add(
             DragValue::new(normalized)
                 .range(0.0..=1.0)
                 .speed(speed)
-                .custom_formatter(|value, _| parameter.normalized_value_to_string(value as f32, true))
+                .custom_formatter(|value, _| {
+                    parameter.normalized_value_to_string(value as f32, true)
+                })
                 .custom_parser(|text| parameter.string_to_normalized_value(text).map(f64::from))
                 .update_while_editing(false),
         )

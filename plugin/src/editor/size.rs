@@ -19,7 +19,11 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self { width: 1080.0, height: 660.0, zoom: 1.0 }
+        Self {
+            width: 1080.0,
+            height: 660.0,
+            zoom: 1.0,
+        }
     }
 }
 
@@ -27,7 +31,9 @@ impl Size {
     /// The size that the last window had.
     pub fn last() -> Self {
         let text = file().and_then(|file| std::fs::read_to_string(file).ok());
-        text.and_then(|text| serde_json::from_str::<Self>(&text).ok()).unwrap_or_default().sane()
+        text.and_then(|text| serde_json::from_str::<Self>(&text).ok())
+            .unwrap_or_default()
+            .sane()
     }
 
     /// What a window is opened with.
@@ -38,7 +44,12 @@ impl Size {
     /// The size that a window has.
     pub fn of(state: &EguiEditorState) -> Self {
         let LogicalSize { width, height } = state.logical_size();
-        Self { width, height, zoom: state.user_scale_factor() }.sane()
+        Self {
+            width,
+            height,
+            zoom: state.user_scale_factor(),
+        }
+        .sane()
     }
 
     /// Keeps it for the next window. If that fails, the next window has the size of the last.
@@ -53,7 +64,11 @@ impl Size {
     fn sane(self) -> Self {
         let default = Self::default();
         let within = |value: f32, least: f32, default: f32| {
-            if value.is_finite() { value.clamp(least, 8000.0) } else { default }
+            if value.is_finite() {
+                value.clamp(least, 8000.0)
+            } else {
+                default
+            }
         };
         Self {
             width: within(self.width, SMALLEST.0, default.width),
@@ -73,12 +88,21 @@ mod tests {
 
     #[test]
     fn whatever_was_read_is_a_window() {
-        for text in [r#"{"width":1e30,"height":-5,"zoom":0}"#, r#"{"width":900,"height":700,"zoom":99}"#] {
+        for text in [
+            r#"{"width":1e30,"height":-5,"zoom":0}"#,
+            r#"{"width":900,"height":700,"zoom":99}"#,
+        ] {
             let size = serde_json::from_str::<Size>(text).unwrap().sane();
-            assert!((780.0..=8000.0).contains(&size.width) && (560.0..=8000.0).contains(&size.height));
+            assert!(
+                (780.0..=8000.0).contains(&size.width) && (560.0..=8000.0).contains(&size.height)
+            );
             assert!((0.75..=3.0).contains(&size.zoom));
         }
-        let size = Size { width: 900.0, height: 700.0, zoom: 1.5 };
+        let size = Size {
+            width: 900.0,
+            height: 700.0,
+            zoom: 1.5,
+        };
         assert_eq!(Size::of(&size.state()), size);
     }
 }

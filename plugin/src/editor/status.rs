@@ -15,7 +15,8 @@ pub fn show(ui: &mut Ui, snapshot: &Snapshot) {
         let (icon, color) = mark(&snapshot.activity);
         icon.show(ui, color);
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            ui.weak(&snapshot.engine).on_hover_text("What runs the model on this machine.");
+            ui.weak(&snapshot.engine)
+                .on_hover_text("What runs the model on this machine.");
             let text = RichText::new(sentence(&snapshot.activity)).color(match snapshot.activity {
                 Activity::Failed(_) => color,
                 _ => palette::TEXT,
@@ -33,13 +34,18 @@ pub fn sentence(activity: &Activity) -> String {
     match activity {
         Activity::Waiting => "No model is loaded yet".to_owned(),
         Activity::Loading => "Loading the model".to_owned(),
-        Activity::Generating { done, bars, tokens_per_second } => {
+        Activity::Generating {
+            done,
+            bars,
+            tokens_per_second,
+        } => {
             let bar = format!("Generating bar {} of {bars}", (done + 1).min(*bars));
             speed(tokens_per_second).map_or(bar.clone(), |speed| format!("{bar}, {speed}"))
         }
-        Activity::Ready { tokens_per_second } => {
-            speed(tokens_per_second).map_or("Ready".to_owned(), |speed| format!("Ready, last clip at {speed}"))
-        }
+        Activity::Ready { tokens_per_second } => speed(tokens_per_second)
+            .map_or("Ready".to_owned(), |speed| {
+                format!("Ready, last clip at {speed}")
+            }),
         Activity::Failed(why) => why.clone(),
     }
 }
@@ -60,12 +66,27 @@ mod tests {
 
     #[test]
     fn the_engine_says_what_it_does() {
-        let generating = |done, tokens_per_second| Activity::Generating { done, bars: 16, tokens_per_second };
+        let generating = |done, tokens_per_second| Activity::Generating {
+            done,
+            bars: 16,
+            tokens_per_second,
+        };
         for (activity, expected) in [
-            (generating(4, Some(340.2)), "Generating bar 5 of 16, 340 tokens/s"),
+            (
+                generating(4, Some(340.2)),
+                "Generating bar 5 of 16, 340 tokens/s",
+            ),
             (generating(0, None), "Generating bar 1 of 16"),
-            (generating(16, Some(1.0)), "Generating bar 16 of 16, 1 tokens/s"),
-            (Activity::Ready { tokens_per_second: None }, "Ready"),
+            (
+                generating(16, Some(1.0)),
+                "Generating bar 16 of 16, 1 tokens/s",
+            ),
+            (
+                Activity::Ready {
+                    tokens_per_second: None,
+                },
+                "Ready",
+            ),
             (Activity::Failed("no".to_owned()), "no"),
         ] {
             assert_eq!(sentence(&activity), expected);

@@ -98,7 +98,7 @@ impl Engine for Ort {
     }
 
     fn name(&self) -> String {
-        ort::info().to_owned()
+        NAME.to_owned()
     }
 
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
