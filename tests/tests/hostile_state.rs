@@ -1,0 +1,146 @@
+//! States that no plugin wrote: truncated, with bits flipped, with numbers that cannot be. The
+//! plugin says no or opens what can be opened; it never crashes, and a good state opens after all.
+
+use std::error::Error;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use famam_tests::built;
+use famam_tests::host::{Block, Format, Host, Transport};
+use famam_tests::state::{self, State};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+const MUTATIONS: usize = 2000;
+const TRUNCATIONS: usize = 200;
+const FRAMES: u32 = 256;
+
+/// A value somewhere in `value`, at random.
+fn somewhere<'a>(value: &'a mut Value, rng: &mut ChaCha8Rng) -> &'a mut Value {
+    let children = match value {
+        Value::Array(list) => list.len(),
+        Value::Object(map) => map.len(),
+        _ => 0,
+    };
+    if children == 0 || rng.random_range(0..8) == 0 {
+        return value;
+    }
+    let index = rng.random_range(0..children);
+    let child = match value {
+        Value::Array(list) => list.get_mut(index),
+        Value::Object(map) => map.values_mut().nth(index),
+        _ => None,
+    };
+    somewhere(child.expect("counted above"), rng)
+}
+
+fn absurd(rng: &mut ChaCha8Rng) -> Value {
+    let values = [
+        Value::Null,
+        Value::from(-1),
+        Value::from(0),
+        Value::from(u32::MAX),
+        Value::from(u64::MAX),
+        Value::from(1e300),
+        Value::from("../../../etc/passwd"),
+        Value::from("x".repeat(10_000)),
+        Value::Array(vec![Value::from(255); 3]),
+        Value::Object(serde_json::Map::new()),
+    ];
+    values[rng.random_range(0..values.len())].clone()
+}
+
+/// `good` with something wrong: bytes anywhere, or values inside the plugin's own part, whose JSON
+/// stays whole.
+fn mutated(good: &[u8], rng: &mut ChaCha8Rng) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut bytes = good.to_vec();
+    if rng.random() {
+        for _ in 0..rng.random_range(1..=8) {
+            let index = rng.random_range(0..bytes.len());
+            bytes[index] ^= 1 << rng.random_range(0..8u32);
+        }
+        return Ok(bytes);
+    }
+    let mut state = State::read(good)?;
+    if rng.random_range(0..4) == 0 {
+        *somewhere(&mut state.outer, rng) = absurd(rng);
+        return Ok(state.write());
+    }
+    for _ in 0..rng.random_range(1..=3) {
+        *somewhere(&mut state.own, rng) = absurd(rng);
+    }
+    Ok(state.write())
+}
+
+fn play(host: &mut dyn Host, quarters: f64) -> Result<(), Box<dyn Error>> {
+    let transport = Transport {
+        playing: true,
+        quarters,
+        ..Transport::default()
+    };
+    host.process(
+        &Block {
+            frames: FRAMES,
+            transport,
+            changes: Vec::new(),
+        },
+        &mut Vec::new(),
+    )?;
+    Ok(())
+}
+
+fn hostile(format: Format) -> Result<(), Box<dyn Error>> {
+    let mut host = format.open(&built::plugin())?;
+    host.set_offline(true)?;
+    host.activate(48_000.0, FRAMES)?;
+    play(host.as_mut(), 0.0)?;
+    let good = host.save()?;
+    let clip = state::clip(&good)?.ok_or("no clip in the state")?;
+    // Live from here on: a state whose model is gone must not hold up the test.
+    host.set_offline(false)?;
+    host.activate(48_000.0, FRAMES)?;
+
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let truncations: Vec<_> = (0..TRUNCATIONS)
+        .map(|number| good[..number * good.len() / TRUNCATIONS].to_vec())
+        .collect();
+    let mutations = (0..MUTATIONS).map(|_| mutated(&good, &mut rng));
+    let mut refused = 0;
+    for (number, state) in truncations.into_iter().map(Ok).chain(mutations).enumerate() {
+        refused += usize::from(host.load(&state?).is_err());
+        play(host.as_mut(), number as f64 / 8.0)?;
+        host.pump();
+        if number % 100 == 0 {
+            host.save()?;
+        }
+    }
+    println!(
+        "{format:?}: {refused} states refused of {}",
+        MUTATIONS + TRUNCATIONS
+    );
+    assert!(
+        refused >= TRUNCATIONS,
+        "a state that breaks off is no state"
+    );
+
+    host.load(&good)?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while state::clip(&host.save()?)?.is_none_or(|now| now.notes != clip.notes) {
+        assert!(Instant::now() < deadline, "a good state no longer opens");
+        play(host.as_mut(), 0.0)?;
+        host.pump();
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[test]
+fn no_state_breaks_the_clap() -> Result<(), Box<dyn Error>> {
+    hostile(Format::Clap)
+}
+
+#[test]
+fn no_state_breaks_the_vst3() -> Result<(), Box<dyn Error>> {
+    hostile(Format::Vst3)
+}
