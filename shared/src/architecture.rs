@@ -116,6 +116,9 @@ impl Transformer {
 
     /// The number of parameters.
     pub fn parameters(&self) -> usize {
-        self.weights().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        self.weights()
+            .iter()
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
     }
 }

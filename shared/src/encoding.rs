@@ -29,7 +29,9 @@ pub struct TokenSet {
 impl TokenSet {
     /// The empty set over a vocabulary of `size` tokens.
     pub fn new(size: usize) -> Self {
-        Self { words: vec![0; size.div_ceil(64)] }
+        Self {
+            words: vec![0; size.div_ceil(64)],
+        }
     }
 
     /// Takes all tokens out.
@@ -54,17 +56,25 @@ impl TokenSet {
 
     /// Takes the tokens of `other` out.
     pub fn subtract(&mut self, other: &TokenSet) {
-        self.words.iter_mut().zip(&other.words).for_each(|(word, out)| *word &= !out);
+        self.words
+            .iter_mut()
+            .zip(&other.words)
+            .for_each(|(word, out)| *word &= !out);
     }
 
     /// Whether `token` is in.
     pub fn contains(&self, token: Token) -> bool {
-        self.words.get(usize::from(token) / 64).is_some_and(|word| word >> (token % 64) & 1 == 1)
+        self.words
+            .get(usize::from(token) / 64)
+            .is_some_and(|word| word >> (token % 64) & 1 == 1)
     }
 
     /// The number of tokens in the set.
     pub fn len(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
+        self.words
+            .iter()
+            .map(|word| word.count_ones() as usize)
+            .sum()
     }
 
     /// Whether the set has no token.
@@ -207,9 +217,10 @@ impl Spec {
     /// make no vocabulary.
     pub fn build(&self, genres: usize) -> Result<Box<dyn Encoding>, SettingsError> {
         match self {
-            Spec::Multitrack(settings) => {
-                Ok(Box::new(multitrack::Multitrack::new(settings.clone(), genres)?))
-            }
+            Spec::Multitrack(settings) => Ok(Box::new(multitrack::Multitrack::new(
+                settings.clone(),
+                genres,
+            )?)),
         }
     }
 }

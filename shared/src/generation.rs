@@ -134,9 +134,13 @@ impl Generator {
             .map_err(|source| GenerationError::Engine { bar: 0, source })?;
         let written = encoding.head(&request.conditioning);
         let mut grammar = encoding.grammar();
-        written.iter().try_for_each(|&token| grammar.accept(token))?;
+        written
+            .iter()
+            .try_for_each(|&token| grammar.accept(token))?;
         let state = encoding.bar_state(request.metre, request.micros_per_quarter);
-        let said = encoding.decode_bar(&[encoding.special().bar, state.metre]).metre;
+        let said = encoding
+            .decode_bar(&[encoding.special().bar, state.metre])
+            .metre;
         let size = encoding.vocabulary_size();
         let mut excluded = TokenSet::new(size);
         (0..size as Token)
@@ -177,7 +181,10 @@ impl Generator {
     }
 
     fn engine_error(&self, source: EngineError) -> GenerationError {
-        GenerationError::Engine { bar: self.index, source }
+        GenerationError::Engine {
+            bar: self.index,
+            source,
+        }
     }
 
     /// Runs `tokens` after what is in the cache; keeps the last one's logits.
@@ -201,11 +208,22 @@ impl Generator {
     /// Fills the cache anew: the head, the last `keep` bars, and the bar that is being written.
     fn prompt(&mut self, keep: usize) -> Result<(), GenerationError> {
         self.kept.drain(..self.kept.len() - keep);
-        let body: Vec<Token> = self.kept.iter().chain([&self.current]).flatten().copied().collect();
+        let body: Vec<Token> = self
+            .kept
+            .iter()
+            .chain([&self.current])
+            .flatten()
+            .copied()
+            .collect();
         let conditioning = &self.request.conditioning;
-        let prompt = self.encoding.segment(conditioning, &body, self.state, 0).unwrap_or_default();
+        let prompt = self
+            .encoding
+            .segment(conditioning, &body, self.state, 0)
+            .unwrap_or_default();
         self.grammar = self.encoding.grammar();
-        prompt.iter().try_for_each(|&token| self.grammar.accept(token))?;
+        prompt
+            .iter()
+            .try_for_each(|&token| self.grammar.accept(token))?;
         self.stream.clear();
         self.run(&prompt)
     }
@@ -244,9 +262,14 @@ impl Generator {
             if self.stream.len(0) >= limit && !self.kept.is_empty() {
                 self.prompt(self.kept.len() / 2)?;
             }
-            let spent = self.request.max_tokens.is_some_and(|most| self.drawn >= most);
+            let spent = self
+                .request
+                .max_tokens
+                .is_some_and(|most| self.drawn >= most);
             let must_end = spent || self.stream.len(0) >= limit;
-            let Some(token) = self.draw(must_end) else { break };
+            let Some(token) = self.draw(must_end) else {
+                break;
+            };
             self.drawn += 1;
             if token == special.bar {
                 self.ended = spent;
@@ -260,7 +283,12 @@ impl Generator {
         self.written.extend_from_slice(&tokens);
         self.kept.push(tokens.clone());
         let notes = self.encoding.decode_bar(&tokens).notes;
-        let bar = GeneratedBar { index: self.index, metre: self.metre, tokens, notes };
+        let bar = GeneratedBar {
+            index: self.index,
+            metre: self.metre,
+            tokens,
+            notes,
+        };
         self.index += 1;
         self.rng = bar_rng(self.request.seed, self.index);
         self.ended |= self.index >= self.request.bars;

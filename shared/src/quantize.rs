@@ -27,7 +27,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { positions_per_bar: 32, max_duration_bars: 4, max_metre_bars: 2, velocity_bins: 32 }
+        Self {
+            positions_per_bar: 32,
+            max_duration_bars: 4,
+            max_metre_bars: 2,
+            velocity_bins: 32,
+        }
     }
 }
 
@@ -55,7 +60,11 @@ impl Settings {
     /// Refuses settings that make no grid.
     pub fn check(&self) -> Result<(), SettingsError> {
         let refuse = |field, value: u16, expected| {
-            Err(SettingsError { field, value: value.to_string(), expected })
+            Err(SettingsError {
+                field,
+                value: value.to_string(),
+                expected,
+            })
         };
         let positions = u32::from(self.positions_per_bar);
         if positions == 0
@@ -67,7 +76,11 @@ impl Settings {
             return refuse("positions_per_bar", self.positions_per_bar, expected);
         }
         if !(1..=16).contains(&self.max_duration_bars) {
-            return refuse("max_duration_bars", self.max_duration_bars, "expected 1 to 16");
+            return refuse(
+                "max_duration_bars",
+                self.max_duration_bars,
+                "expected 1 to 16",
+            );
         }
         if !(1..=4).contains(&self.max_metre_bars) {
             return refuse("max_metre_bars", self.max_metre_bars, "expected 1 to 4");
@@ -100,7 +113,13 @@ impl Settings {
             .into_iter()
             .flat_map(|denominator| (1..=32).map(move |numerator| (numerator, denominator)))
             .filter(|&(numerator, denominator)| {
-                let bar = Metre { at: Ticks(0), numerator, denominator }.bar().0;
+                let bar = Metre {
+                    at: Ticks(0),
+                    numerator,
+                    denominator,
+                }
+                .bar()
+                .0;
                 bar <= longest && bar.is_multiple_of(self.step())
             })
             .collect()
@@ -192,12 +211,35 @@ pub fn quantize(score: &Score, settings: &Settings) -> (Score, Losses) {
         keys: score.keys.len() as u64,
         ..Losses::default()
     };
-    let last = score.tracks.iter().flat_map(|track| &track.notes).map(|note| note.start).max();
-    let metres = quantize_metres(&score.metres, last.unwrap_or_default(), settings, &mut losses);
-    let grid = Grid { metres: &metres, step: settings.step() };
+    let last = score
+        .tracks
+        .iter()
+        .flat_map(|track| &track.notes)
+        .map(|note| note.start)
+        .max();
+    let metres = quantize_metres(
+        &score.metres,
+        last.unwrap_or_default(),
+        settings,
+        &mut losses,
+    );
+    let grid = Grid {
+        metres: &metres,
+        step: settings.step(),
+    };
     let tracks = quantize_tracks(&score.tracks, &grid, settings, &mut losses);
-    let end = tracks.iter().flat_map(|track| &track.notes).map(Note::end).max().unwrap_or_default();
-    let mut quantized = Score { tracks, metres, end, ..Score::default() };
+    let end = tracks
+        .iter()
+        .flat_map(|track| &track.notes)
+        .map(Note::end)
+        .max()
+        .unwrap_or_default();
+    let mut quantized = Score {
+        tracks,
+        metres,
+        end,
+        ..Score::default()
+    };
     quantized.end = quantized.bars().last().map_or(end, |bar| bar.end);
     quantized.metres.retain(|metre| metre.at < quantized.end);
     quantized.tempos = quantize_tempos(score, &quantized, &mut losses);
@@ -217,9 +259,15 @@ fn quantize_metres(
     let mut result: Vec<Metre> = Vec::new();
     let push = |result: &mut Vec<Metre>, at: Ticks, (numerator, denominator): (u8, u8)| {
         result.pop_if(|replaced| replaced.at == at);
-        let before = result.last().map(|metre| (metre.numerator, metre.denominator));
+        let before = result
+            .last()
+            .map(|metre| (metre.numerator, metre.denominator));
         if before != Some((numerator, denominator)) {
-            result.push(Metre { at, numerator, denominator });
+            result.push(Metre {
+                at,
+                numerator,
+                denominator,
+            });
         }
     };
     let mut at = Ticks(0);
@@ -230,7 +278,9 @@ fn quantize_metres(
         while let Some(metre) = ahead.next_if(|metre| metre.at <= at) {
             said = Some((metre.numerator, metre.denominator));
         }
-        let before = result.last().map_or((4, 4), |metre| (metre.numerator, metre.denominator));
+        let before = result
+            .last()
+            .map_or((4, 4), |metre| (metre.numerator, metre.denominator));
         let current = match said {
             Some((numerator, denominator)) => settings.nearest_metre(numerator, denominator),
             None => before,
@@ -238,7 +288,12 @@ fn quantize_metres(
         losses.metres += u64::from(said.is_some_and(|said| said != current));
         push(&mut result, at, current);
         let Some(next) = ahead.peek() else { break };
-        let bar = Metre { at, numerator: current.0, denominator: current.1 }.bar();
+        let bar = Metre {
+            at,
+            numerator: current.0,
+            denominator: current.1,
+        }
+        .bar();
         let length = next.at - at;
         let rest = length.0 % bar.0;
         at = Ticks(next.at.0 - rest);
@@ -246,11 +301,13 @@ fn quantize_metres(
             continue;
         }
         losses.metres += 1;
-        let own = [current.1, 2, 4, 8, 16].into_iter().find_map(|denominator| {
-            let part = TICKS_PER_WHOLE / u32::from(denominator);
-            let metre = (u8::try_from(rest / part).ok()?, denominator);
-            (rest.is_multiple_of(part) && known.contains(&metre)).then_some(metre)
-        });
+        let own = [current.1, 2, 4, 8, 16]
+            .into_iter()
+            .find_map(|denominator| {
+                let part = TICKS_PER_WHOLE / u32::from(denominator);
+                let metre = (u8::try_from(rest / part).ok()?, denominator);
+                (rest.is_multiple_of(part) && known.contains(&metre)).then_some(metre)
+            });
         match own {
             Some(metre) => {
                 push(&mut result, at, metre);
@@ -276,7 +333,11 @@ impl Grid<'_> {
         let after = self.metres.partition_point(|metre| metre.at <= at);
         let start = self.metres[after - 1].at.0;
         let grid = start + (at.0 - start + self.step / 2) / self.step * self.step;
-        Ticks(self.metres.get(after).map_or(grid, |next| grid.min(next.at.0)))
+        Ticks(
+            self.metres
+                .get(after)
+                .map_or(grid, |next| grid.min(next.at.0)),
+        )
     }
 }
 
@@ -289,7 +350,10 @@ fn quantize_tracks(
     let mut parts: BTreeMap<(bool, Instrument), Vec<Note>> = BTreeMap::new();
     for track in tracks.iter().filter(|track| !track.notes.is_empty()) {
         let part = parts.entry((!track.instrument.is_drums(), track.instrument));
-        losses.tracks += u64::from(matches!(part, std::collections::btree_map::Entry::Occupied(_)));
+        losses.tracks += u64::from(matches!(
+            part,
+            std::collections::btree_map::Entry::Occupied(_)
+        ));
         let drums = track.instrument.is_drums();
         part.or_default().extend(track.notes.iter().map(|note| {
             let start = grid.nearest(note.start);
@@ -304,7 +368,12 @@ fn quantize_tracks(
             };
             losses.moved += u64::from(start != note.start);
             losses.velocities += u64::from(velocity != note.velocity);
-            Note { start, pitch: note.pitch, duration: Ticks(steps * grid.step), velocity }
+            Note {
+                start,
+                pitch: note.pitch,
+                duration: Ticks(steps * grid.step),
+                velocity,
+            }
         }));
     }
     parts
@@ -323,7 +392,11 @@ fn quantize_tracks(
             });
             losses.merged += (given - notes.len()) as u64;
             losses.cut += cut_overlaps(&mut notes);
-            Track { instrument, name: instrument.to_string(), notes }
+            Track {
+                instrument,
+                name: instrument.to_string(),
+                notes,
+            }
         })
         .collect()
 }
@@ -361,10 +434,20 @@ fn quantize_tempos(original: &Score, quantized: &Score, losses: &mut Losses) -> 
         weighted += f64::from((bar.end - at).0) * f64::from(micros);
         let mean = weighted / f64::from((bar.end - bar.start).0);
         let micros_per_quarter = tempo_of_bin(tempo_bin(mean));
-        if result.last().is_none_or(|before| before.micros_per_quarter != micros_per_quarter) {
-            result.push(Tempo { at: bar.start, micros_per_quarter });
+        if result
+            .last()
+            .is_none_or(|before| before.micros_per_quarter != micros_per_quarter)
+        {
+            result.push(Tempo {
+                at: bar.start,
+                micros_per_quarter,
+            });
         }
     }
-    losses.tempos += original.tempos.iter().filter(|tempo| !result.contains(tempo)).count() as u64;
+    losses.tempos += original
+        .tempos
+        .iter()
+        .filter(|tempo| !result.contains(tempo))
+        .count() as u64;
     result
 }

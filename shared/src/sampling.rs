@@ -26,7 +26,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { temperature: 0.9, top_k: 50, top_p: 0.92 }
+        Self {
+            temperature: 0.9,
+            top_k: 50,
+            top_p: 0.92,
+        }
     }
 }
 
@@ -43,11 +47,22 @@ impl Candidates {
     pub fn fill(&mut self, logits: &[f32], allowed: &TokenSet) {
         self.ranked.clear();
         let ranked = allowed.iter().map(|token| {
-            let logit = logits.get(usize::from(token)).copied().unwrap_or(f32::NEG_INFINITY);
-            (token, if logit.is_nan() { f32::NEG_INFINITY } else { logit })
+            let logit = logits
+                .get(usize::from(token))
+                .copied()
+                .unwrap_or(f32::NEG_INFINITY);
+            (
+                token,
+                if logit.is_nan() {
+                    f32::NEG_INFINITY
+                } else {
+                    logit
+                },
+            )
         });
         self.ranked.extend(ranked);
-        self.ranked.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        self.ranked
+            .sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     }
 
     /// Applies temperature, top-k and top-p, in this order.
@@ -91,7 +106,11 @@ impl Candidates {
         let greatest = self.ranked.first().map_or(0.0, |first| first.1);
         self.ranked.iter().map(move |(_, logit)| {
             // Equal infinities would give what is not a number.
-            if *logit == greatest { 1.0 } else { libm::exp(f64::from(logit - greatest)) }
+            if *logit == greatest {
+                1.0
+            } else {
+                libm::exp(f64::from(logit - greatest))
+            }
         })
     }
 
@@ -130,24 +149,46 @@ mod tests {
         candidates
     }
 
-    const OFF: Settings = Settings { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    const OFF: Settings = Settings {
+        temperature: 1.0,
+        top_k: 0,
+        top_p: 1.0,
+    };
 
     #[test]
     fn top_k_of_zero_is_off_and_ties_fall_to_the_lower_token() {
         let logits = [1.0, 3.0, 3.0, f32::NAN, 2.0];
         let all: Vec<_> = candidates(&logits, &OFF).tokens().collect();
         assert_eq!(all, [1, 2, 4, 0, 3]);
-        let two: Vec<_> = candidates(&logits, &Settings { top_k: 2, ..OFF }).tokens().collect();
+        let two: Vec<_> = candidates(&logits, &Settings { top_k: 2, ..OFF })
+            .tokens()
+            .collect();
         assert_eq!(two, [1, 2]);
-        let greedy = Settings { temperature: 0.0, ..OFF };
-        assert_eq!(candidates(&logits, &greedy).tokens().collect::<Vec<_>>(), [1]);
+        let greedy = Settings {
+            temperature: 0.0,
+            ..OFF
+        };
+        assert_eq!(
+            candidates(&logits, &greedy).tokens().collect::<Vec<_>>(),
+            [1]
+        );
     }
 
     #[test]
     fn top_p_keeps_the_token_that_reaches_p() {
         let logits: Vec<f32> = [0.5f32, 0.3, 0.15, 0.05].iter().map(|p| p.ln()).collect();
-        for (p, kept) in [(0.0, 1), (0.49, 1), (0.51, 2), (0.79, 2), (0.81, 3), (0.96, 4), (1.0, 4)] {
-            let left = candidates(&logits, &Settings { top_p: p, ..OFF }).tokens().count();
+        for (p, kept) in [
+            (0.0, 1),
+            (0.49, 1),
+            (0.51, 2),
+            (0.79, 2),
+            (0.81, 3),
+            (0.96, 4),
+            (1.0, 4),
+        ] {
+            let left = candidates(&logits, &Settings { top_p: p, ..OFF })
+                .tokens()
+                .count();
             assert_eq!(left, kept, "top-p {p}");
         }
     }

@@ -55,9 +55,7 @@ impl Sub for Ticks {
 }
 
 /// One note. Notes of a track are sorted by `(start, pitch, duration, velocity)`.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Note {
     /// Where it starts, from the beginning of the score.
     pub start: Ticks,
@@ -120,7 +118,11 @@ pub struct Metre {
 
 impl Metre {
     /// Four quarters a bar, from the start: MIDI's metre where nothing is said.
-    pub const COMMON: Metre = Metre { at: Ticks(0), numerator: 4, denominator: 4 };
+    pub const COMMON: Metre = Metre {
+        at: Ticks(0),
+        numerator: 4,
+        denominator: 4,
+    };
 
     /// The length of a bar.
     pub fn bar(&self) -> Ticks {
@@ -173,13 +175,21 @@ impl Score {
 
     /// The bars up to [`Score::end`], at least one. A metre change starts a new bar.
     pub fn bars(&self) -> Bars<'_> {
-        Bars { metres: &self.metres, metre: Metre::COMMON, at: Ticks(0), end: self.end, first: true }
+        Bars {
+            metres: &self.metres,
+            metre: Metre::COMMON,
+            at: Ticks(0),
+            end: self.end,
+            first: true,
+        }
     }
 
     /// The tempo in force at `at`, in microseconds a quarter.
     pub fn tempo_at(&self, at: Ticks) -> u32 {
         let after = self.tempos.partition_point(|tempo| tempo.at <= at);
-        after.checked_sub(1).map_or(Tempo::DEFAULT_MICROS, |i| self.tempos[i].micros_per_quarter)
+        after
+            .checked_sub(1)
+            .map_or(Tempo::DEFAULT_MICROS, |i| self.tempos[i].micros_per_quarter)
     }
 
     /// The time in seconds from the start of the score to `at`.
@@ -220,7 +230,11 @@ impl Iterator for Bars<'_> {
         }
         let full = Ticks(self.at.0.saturating_add(self.metre.bar().0));
         let end = self.metres.first().map_or(full, |next| full.min(next.at));
-        let bar = Bar { start: self.at, end, metre: self.metre };
+        let bar = Bar {
+            start: self.at,
+            end,
+            metre: self.metre,
+        };
         self.at = end;
         Some(bar)
     }
@@ -234,8 +248,16 @@ mod tests {
     fn metre_changes_start_bars_even_inside_one() {
         let score = Score {
             metres: vec![
-                Metre { at: Ticks(0), numerator: 3, denominator: 4 },
-                Metre { at: Ticks(2880 + 960), numerator: 7, denominator: 8 },
+                Metre {
+                    at: Ticks(0),
+                    numerator: 3,
+                    denominator: 4,
+                },
+                Metre {
+                    at: Ticks(2880 + 960),
+                    numerator: 7,
+                    denominator: 8,
+                },
             ],
             end: Ticks(2880 + 960 + 1),
             ..Score::default()
@@ -248,8 +270,14 @@ mod tests {
     fn seconds_follow_the_tempo_map() {
         let score = Score {
             tempos: vec![
-                Tempo { at: Ticks(960), micros_per_quarter: 1_000_000 },
-                Tempo { at: Ticks(1920), micros_per_quarter: 250_000 },
+                Tempo {
+                    at: Ticks(960),
+                    micros_per_quarter: 1_000_000,
+                },
+                Tempo {
+                    at: Ticks(1920),
+                    micros_per_quarter: 250_000,
+                },
             ],
             ..Score::default()
         };

@@ -20,7 +20,9 @@ fn draw(rng: &mut ChaCha8Rng, low: u32, high: u32) -> u32 {
 fn random_score(rng: &mut ChaCha8Rng) -> Score {
     let length = draw(rng, 1, 40_000);
     let at = |rng: &mut ChaCha8Rng, count: u32| {
-        let mut at: Vec<_> = (0..draw(rng, 0, count)).map(|_| Ticks(draw(rng, 0, length))).collect();
+        let mut at: Vec<_> = (0..draw(rng, 0, count))
+            .map(|_| Ticks(draw(rng, 0, length)))
+            .collect();
         at.sort_unstable();
         at
     };
@@ -38,9 +40,19 @@ fn random_score(rng: &mut ChaCha8Rng) -> Score {
             .collect(),
         tempos: tempos
             .into_iter()
-            .map(|at| Tempo { at, micros_per_quarter: draw(rng, 1, 8_000_000) })
+            .map(|at| Tempo {
+                at,
+                micros_per_quarter: draw(rng, 1, 8_000_000),
+            })
             .collect(),
-        keys: keys.into_iter().map(|at| Key { at, fifths: 0, minor: false }).collect(),
+        keys: keys
+            .into_iter()
+            .map(|at| Key {
+                at,
+                fifths: 0,
+                minor: false,
+            })
+            .collect(),
         ..Score::default()
     };
     for _ in 0..draw(rng, 0, 7) {
@@ -62,9 +74,17 @@ fn random_score(rng: &mut ChaCha8Rng) -> Score {
             })
             .collect();
         notes.sort_unstable();
-        score.tracks.push(Track { instrument, name: "a name".to_owned(), notes });
+        score.tracks.push(Track {
+            instrument,
+            name: "a name".to_owned(),
+            notes,
+        });
     }
-    let ends = score.tracks.iter().flat_map(|track| &track.notes).map(Note::end);
+    let ends = score
+        .tracks
+        .iter()
+        .flat_map(|track| &track.notes)
+        .map(Note::end);
     score.end = ends.max().unwrap_or_default();
     score
 }
@@ -72,7 +92,10 @@ fn random_score(rng: &mut ChaCha8Rng) -> Score {
 fn settings() -> Vec<quantize::Settings> {
     let default = quantize::Settings::default();
     [4, 12, 16, 24, 32, 48, 96]
-        .map(|positions_per_bar| quantize::Settings { positions_per_bar, ..default.clone() })
+        .map(|positions_per_bar| quantize::Settings {
+            positions_per_bar,
+            ..default.clone()
+        })
         .into_iter()
         .chain([quantize::Settings {
             max_duration_bars: 1,
@@ -88,18 +111,32 @@ fn check(encoding: &dyn Encoding, score: &Score, what: &str) -> Vec<Token> {
     let (once, losses) = quantize(score, encoding.quantize_settings());
     let (twice, none) = quantize(&once, encoding.quantize_settings());
     assert_eq!(once, twice, "{what}: quantize is idempotent");
-    assert_eq!(losses.kept(), once.note_count() as u64, "{what}: losses are counted");
+    assert_eq!(
+        losses.kept(),
+        once.note_count() as u64,
+        "{what}: losses are counted"
+    );
     assert_eq!(none.kept(), losses.kept());
     let bodies = encoding.encode(&once);
     assert_eq!(bodies.len(), 1);
     let body = &bodies[0];
     assert_eq!(body.bars.len(), once.bars().count());
     assert_eq!(body.bars.len(), body.states.len());
-    let conditioning = Conditioning { genre: 3, instruments: Some(encoding.instruments(&body.tokens)) };
+    let conditioning = Conditioning {
+        genre: 3,
+        instruments: Some(encoding.instruments(&body.tokens)),
+    };
     let mut stream = encoding.head(&conditioning);
     stream.extend_from_slice(&body.tokens);
-    assert_eq!(encoding.segment(&conditioning, &body.tokens, body.states[0], 0).unwrap(), stream);
-    let decoded = encoding.decode(&stream).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(
+        encoding
+            .segment(&conditioning, &body.tokens, body.states[0], 0)
+            .unwrap(),
+        stream
+    );
+    let decoded = encoding
+        .decode(&stream)
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(decoded, once, "{what}: decode(encode(q)) == q");
     stream
 }
@@ -110,27 +147,44 @@ fn random_scores_survive_encoding_exactly() {
         let encoding = Spec::Multitrack(settings).build(GENRES).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(i as u64);
         for n in 0..300 {
-            check(&*encoding, &random_score(&mut rng), &format!("settings {i}, score {n}"));
+            check(
+                &*encoding,
+                &random_score(&mut rng),
+                &format!("settings {i}, score {n}"),
+            );
         }
     }
 }
 
 #[test]
 fn every_part_of_a_piece_is_a_stream_of_its_own() {
-    let encoding = Spec::Multitrack(quantize::Settings::default()).build(GENRES).unwrap();
+    let encoding = Spec::Multitrack(quantize::Settings::default())
+        .build(GENRES)
+        .unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     for _ in 0..50 {
         let (score, _) = quantize(&random_score(&mut rng), encoding.quantize_settings());
         let body = encoding.encode(&score).remove(0);
         for (i, &from) in body.bars.iter().enumerate() {
             let tokens = &body.tokens[from as usize..];
-            let conditioning = Conditioning { genre: 0, instruments: None };
-            let stream = encoding.segment(&conditioning, tokens, body.states[i], 0).unwrap();
+            let conditioning = Conditioning {
+                genre: 0,
+                instruments: None,
+            };
+            let stream = encoding
+                .segment(&conditioning, tokens, body.states[i], 0)
+                .unwrap();
             let part = encoding.decode(&stream).unwrap();
             let start = score.bars().nth(i).unwrap().start;
             let count = score.tracks.iter().flat_map(|track| &track.notes);
-            assert_eq!(part.note_count(), count.filter(|note| note.start >= start).count());
-            assert_eq!(part.metres[0].bar(), score.bars().nth(i).unwrap().metre.bar());
+            assert_eq!(
+                part.note_count(),
+                count.filter(|note| note.start >= start).count()
+            );
+            assert_eq!(
+                part.metres[0].bar(),
+                score.bars().nth(i).unwrap().metre.bar()
+            );
             if let Some(higher) = encoding.segment(&conditioning, tokens, body.states[i], 2) {
                 let higher = encoding.decode(&higher).unwrap();
                 for (track, other) in part.tracks.iter().zip(&higher.tracks) {
@@ -162,7 +216,9 @@ fn whatever_the_grammar_allows_decodes_to_a_quantized_score() {
                 let token = if stream.len() > target && next.contains(eos) {
                     eos
                 } else {
-                    next.iter().nth(draw(&mut rng, 0, next.len() as u32) as usize).unwrap()
+                    next.iter()
+                        .nth(draw(&mut rng, 0, next.len() as u32) as usize)
+                        .unwrap()
                 };
                 if (0..encoding.vocabulary_size() as Token).any(|other| {
                     !next.contains(other) && grammar.boxed_clone().accept(other).is_ok()
@@ -183,7 +239,9 @@ fn whatever_the_grammar_allows_decodes_to_a_quantized_score() {
 
 #[test]
 fn a_wrong_token_is_named_with_what_was_expected() {
-    let encoding = Spec::Multitrack(quantize::Settings::default()).build(GENRES).unwrap();
+    let encoding = Spec::Multitrack(quantize::Settings::default())
+        .build(GENRES)
+        .unwrap();
     let mut stream = encoding.head(&Conditioning::default());
     let special = encoding.special();
     stream.extend([special.bar, special.bar]);
@@ -195,10 +253,17 @@ fn a_wrong_token_is_named_with_what_was_expected() {
 
 #[test]
 fn settings_that_make_no_vocabulary_are_refused_by_name() {
-    let settings = quantize::Settings { positions_per_bar: 31, ..Default::default() };
+    let settings = quantize::Settings {
+        positions_per_bar: 31,
+        ..Default::default()
+    };
     let error = Spec::Multitrack(settings).build(GENRES).err().unwrap();
     assert_eq!(error.field, "positions_per_bar");
-    assert!(Spec::Multitrack(quantize::Settings::default()).build(0).is_err());
+    assert!(
+        Spec::Multitrack(quantize::Settings::default())
+            .build(0)
+            .is_err()
+    );
 }
 
 /// Every readable file of the corpus: `FAMAM_DATA` names the folder with train, test and hard.
@@ -208,7 +273,9 @@ fn every_file_of_the_corpus_survives_encoding_exactly() {
         println!("skipped: FAMAM_DATA does not name a folder of music");
         return;
     };
-    let encoding = Spec::Multitrack(quantize::Settings::default()).build(GENRES).unwrap();
+    let encoding = Spec::Multitrack(quantize::Settings::default())
+        .build(GENRES)
+        .unwrap();
     let mut folders = vec![std::path::PathBuf::from(data)];
     let (mut files, mut unreadable, mut tokens) = (0, 0, 0);
     let mut losses = quantize::Losses::default();
@@ -217,7 +284,10 @@ fn every_file_of_the_corpus_survives_encoding_exactly() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "mid" || e == "midi" || e == "kar") {
+            } else if path
+                .extension()
+                .is_some_and(|e| e == "mid" || e == "midi" || e == "kar")
+            {
                 match famam_shared::midi::read_file(&path) {
                     Ok(score) => {
                         tokens += check(&*encoding, &score, &path.display().to_string()).len();
@@ -231,6 +301,9 @@ fn every_file_of_the_corpus_survives_encoding_exactly() {
     }
     println!("{files} files, {unreadable} unreadable, {tokens} tokens, {losses:#?}");
     println!("{:.3} tokens a note", tokens as f64 / losses.notes as f64);
-    println!("{:.3} % of notes kept", 100.0 * losses.kept() as f64 / losses.notes as f64);
+    println!(
+        "{:.3} % of notes kept",
+        100.0 * losses.kept() as f64 / losses.notes as f64
+    );
     assert!(files > 0);
 }

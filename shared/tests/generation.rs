@@ -60,23 +60,32 @@ impl Engine for Oracle {
 
 /// FNV-1a over tokens and a salt.
 fn hash(tokens: &[Token], salt: u64) -> u64 {
-    tokens.iter().map(|&token| u64::from(token)).chain([salt]).fold(0xcbf2_9ce4_8422_2325, |h, x| {
-        (h ^ x).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
-    })
+    tokens
+        .iter()
+        .map(|&token| u64::from(token))
+        .chain([salt])
+        .fold(0xcbf2_9ce4_8422_2325, |h, x| {
+            (h ^ x).wrapping_mul(0x0100_0000_01b3).rotate_left(23)
+        })
 }
 
 impl Stream for OracleStream {
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
         let [tokens] = tokens else { panic!("one row") };
         assert!(tokens.len() <= PROMPT_CHUNK);
-        assert!(self.cache.len() + tokens.len() <= self.capacity, "the context is kept");
+        assert!(
+            self.cache.len() + tokens.len() <= self.capacity,
+            "the context is kept"
+        );
         self.logits = Array3::from_shape_fn((1, tokens.len(), self.vocabulary), |(_, i, token)| {
             let past = hash(&self.cache, hash(&tokens[..=i], token as u64));
             (past >> 40) as f32 / (1u64 << 24) as f32 * 4.0
         });
         self.cache.extend_from_slice(tokens);
         self.log.runs.lock().unwrap().push(tokens.to_vec());
-        self.log.longest.fetch_max(self.cache.len(), Ordering::Relaxed);
+        self.log
+            .longest
+            .fetch_max(self.cache.len(), Ordering::Relaxed);
         Ok(self.logits.view())
     }
     fn clear(&mut self) {
@@ -95,7 +104,10 @@ impl Stream for OracleStream {
 fn oracle(context: Context) -> Oracle {
     let encoding = Spec::Multitrack(quantize::Settings::default());
     let vocabulary = Vocabulary::new(["rock".to_owned(), "jazz".to_owned()]);
-    let size = encoding.build(vocabulary.genres.len()).unwrap().vocabulary_size();
+    let size = encoding
+        .build(vocabulary.genres.len())
+        .unwrap()
+        .vocabulary_size();
     let architecture = Architecture::Transformer(Transformer {
         vocabulary: size,
         layers: 1,
@@ -121,18 +133,35 @@ fn oracle(context: Context) -> Oracle {
         sampling: sampling::Settings::default(),
         provenance: Provenance::default(),
     };
-    Oracle { manifest, vocabulary: size, log: Arc::default() }
+    Oracle {
+        manifest,
+        vocabulary: size,
+        log: Arc::default(),
+    }
 }
 
 fn request() -> Request {
-    let band = [Instrument::DRUMS, Instrument::new(33).unwrap(), Instrument::new(0).unwrap()];
+    let band = [
+        Instrument::DRUMS,
+        Instrument::new(33).unwrap(),
+        Instrument::new(0).unwrap(),
+    ];
     Request {
-        conditioning: Conditioning { genre: 1, instruments: Some(band.into_iter().collect()) },
+        conditioning: Conditioning {
+            genre: 1,
+            instruments: Some(band.into_iter().collect()),
+        },
         bars: 20,
-        metre: Metre { numerator: 3, ..Metre::COMMON },
+        metre: Metre {
+            numerator: 3,
+            ..Metre::COMMON
+        },
         micros_per_quarter: 500_000,
         seed: 1,
-        sampling: sampling::Settings { top_k: 0, ..Default::default() },
+        sampling: sampling::Settings {
+            top_k: 0,
+            ..Default::default()
+        },
         max_tokens: None,
     }
 }
@@ -144,45 +173,95 @@ fn bars(oracle: &Oracle, request: Request) -> Vec<Vec<Token>> {
 
 #[test]
 fn a_request_gets_its_bars_metre_and_instruments() {
-    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    let oracle = oracle(Context {
+        tokens: 1024,
+        bars: 8,
+    });
     for seed in 0..20 {
         let request = Request { seed, ..request() };
         let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
         let bars: Vec<_> = generator.by_ref().map(Result::unwrap).collect();
         assert!(bars.iter().map(|bar| bar.index).eq(0..20));
-        let played: InstrumentSet =
-            bars.iter().flat_map(|bar| &bar.notes).map(|(instrument, _)| *instrument).collect();
+        let played: InstrumentSet = bars
+            .iter()
+            .flat_map(|bar| &bar.notes)
+            .map(|(instrument, _)| *instrument)
+            .collect();
         let asked = request.conditioning.instruments.unwrap();
         assert!(played.iter().all(|instrument| asked.contains(instrument)));
         let score = generator.score().unwrap();
-        assert!(score.bars().take(20).all(|bar| bar.metre.bar().0 == 3 * 960));
-        assert_eq!(score.note_count(), bars.iter().map(|bar| bar.notes.len()).sum::<usize>());
+        assert!(
+            score
+                .bars()
+                .take(20)
+                .all(|bar| bar.metre.bar().0 == 3 * 960)
+        );
+        assert_eq!(
+            score.note_count(),
+            bars.iter().map(|bar| bar.notes.len()).sum::<usize>()
+        );
         let settings = quantize::Settings::default();
-        assert_eq!(quantize(&score, &settings).0.tracks, score.tracks, "it is a quantized score");
+        assert_eq!(
+            quantize(&score, &settings).0.tracks,
+            score.tracks,
+            "it is a quantized score"
+        );
     }
     assert!(oracle.log.longest.load(Ordering::Relaxed) <= 1024);
 }
 
 #[test]
 fn one_seed_gives_the_same_notes_and_another_gives_others() {
-    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    let oracle = oracle(Context {
+        tokens: 1024,
+        bars: 8,
+    });
     assert_eq!(bars(&oracle, request()), bars(&oracle, request()));
-    assert_ne!(bars(&oracle, request()), bars(&oracle, Request { seed: 2, ..request() }));
+    assert_ne!(
+        bars(&oracle, request()),
+        bars(
+            &oracle,
+            Request {
+                seed: 2,
+                ..request()
+            }
+        )
+    );
     // A shorter request is the beginning of a longer one.
-    let short = bars(&oracle, Request { bars: 11, ..request() });
+    let short = bars(
+        &oracle,
+        Request {
+            bars: 11,
+            ..request()
+        },
+    );
     assert_eq!(short, bars(&oracle, request())[..11]);
 }
 
 #[test]
 fn a_full_context_goes_on_from_its_last_half_alone() {
-    let oracle = oracle(Context { tokens: 1 << 15, bars: 8 });
+    let oracle = oracle(Context {
+        tokens: 1 << 15,
+        bars: 8,
+    });
     let written = bars(&oracle, request());
-    assert_eq!(oracle.log.clears.load(Ordering::Relaxed), 1 + 3, "after bars 8, 12 and 16");
+    assert_eq!(
+        oracle.log.clears.load(Ordering::Relaxed),
+        1 + 3,
+        "after bars 8, 12 and 16"
+    );
     // The last prompt is the head, bars 12 to 15 with metre and tempo stated, and BAR.
     let encoding = oracle.manifest.encoding.build(3).unwrap();
     let state = encoding.bar_state(request().metre, request().micros_per_quarter);
-    let body: Vec<Token> = written[12..16].iter().flatten().chain(&written[0][..1]).copied().collect();
-    let prompt = encoding.segment(&request().conditioning, &body, state, 0).unwrap();
+    let body: Vec<Token> = written[12..16]
+        .iter()
+        .flatten()
+        .chain(&written[0][..1])
+        .copied()
+        .collect();
+    let prompt = encoding
+        .segment(&request().conditioning, &body, state, 0)
+        .unwrap();
     let runs = oracle.log.runs.lock().unwrap().concat();
     assert_eq!(runs[..prompt.len()], prompt);
     assert_eq!(runs[prompt.len()..], written[16..].concat()[1..]);
@@ -201,8 +280,14 @@ fn bars_too_long_for_the_context_end_early_and_whole() {
 
 #[test]
 fn a_limit_on_tokens_ends_with_a_whole_bar() {
-    let oracle = oracle(Context { tokens: 1024, bars: 8 });
-    let request = Request { max_tokens: Some(300), ..request() };
+    let oracle = oracle(Context {
+        tokens: 1024,
+        bars: 8,
+    });
+    let request = Request {
+        max_tokens: Some(300),
+        ..request()
+    };
     let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
     let bars = generator.by_ref().map(Result::unwrap).count();
     assert!(bars < 20);
@@ -212,22 +297,39 @@ fn a_limit_on_tokens_ends_with_a_whole_bar() {
 
 #[test]
 fn cancelling_ends_it_at_the_next_token() {
-    let oracle = oracle(Context { tokens: 1024, bars: 8 });
+    let oracle = oracle(Context {
+        tokens: 1024,
+        bars: 8,
+    });
     let cancel = Arc::new(AtomicBool::new(false));
     let mut generator = Generator::new(&oracle, request(), cancel.clone()).unwrap();
     assert!(generator.next().unwrap().is_ok());
     cancel.store(true, Ordering::Relaxed);
     let before = generator.tokens_drawn();
-    assert!(matches!(generator.next(), Some(Err(GenerationError::Cancelled))));
+    assert!(matches!(
+        generator.next(),
+        Some(Err(GenerationError::Cancelled))
+    ));
     assert!(generator.tokens_drawn() <= before + 1);
     assert!(generator.next().is_none());
 }
 
 #[test]
 fn a_genre_that_the_model_lacks_is_refused() {
-    let oracle = oracle(Context { tokens: 1024, bars: 8 });
-    let conditioning = Conditioning { genre: 3, instruments: None };
-    let request = Request { conditioning, ..request() };
-    let error = Generator::new(&oracle, request, Arc::default()).err().unwrap();
+    let oracle = oracle(Context {
+        tokens: 1024,
+        bars: 8,
+    });
+    let conditioning = Conditioning {
+        genre: 3,
+        instruments: None,
+    };
+    let request = Request {
+        conditioning,
+        ..request()
+    };
+    let error = Generator::new(&oracle, request, Arc::default())
+        .err()
+        .unwrap();
     assert!(matches!(error, GenerationError::Request(_)), "{error}");
 }

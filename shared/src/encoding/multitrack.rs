@@ -89,7 +89,11 @@ impl Layout {
         let end = usize::from(genre) + genres;
         if genres == 0 || genres > 4096 || end > usize::from(Token::MAX) {
             let expected = "expected 1 (any alone) to 4096, and a vocabulary below 65,536";
-            return Err(SettingsError { field: "genres", value: genres.to_string(), expected });
+            return Err(SettingsError {
+                field: "genres",
+                value: genres.to_string(),
+                expected,
+            });
         }
         let (end, step) = (end as Token, settings.step());
         Ok(Self {
@@ -137,9 +141,7 @@ impl Layout {
             t if t < self.tempo => Word::Metre(t - self.metre),
             t if t < self.position => Word::Tempo(t - self.tempo),
             t if t < self.instrument => Word::Position(t - self.position),
-            t if t < self.drum => {
-                Word::Instrument(Instrument::new((t - self.instrument) as u8)?)
-            }
+            t if t < self.drum => Word::Instrument(Instrument::new((t - self.instrument) as u8)?),
             t if t < self.pitch => Word::Drum((t - self.drum) as u8),
             t if t < self.duration => Word::Pitch((t - self.pitch) as u8),
             t if t < self.velocity => Word::Duration(t - self.duration + 1),
@@ -151,13 +153,20 @@ impl Layout {
 
     /// The token that states a metre of a quantized score.
     fn metre_token(&self, numerator: u8, denominator: u8) -> Token {
-        let metre = self.metres.iter().position(|&metre| metre == (numerator, denominator));
+        let metre = self
+            .metres
+            .iter()
+            .position(|&metre| metre == (numerator, denominator));
         self.metre + metre.map_or(0, |i| i as Token)
     }
 
     fn metre_of(&self, index: u16) -> Metre {
         let (numerator, denominator) = self.metres[usize::from(index)];
-        Metre { at: Ticks(0), numerator, denominator }
+        Metre {
+            at: Ticks(0),
+            numerator,
+            denominator,
+        }
     }
 
     fn name(&self, token: Token) -> String {
@@ -217,7 +226,11 @@ impl Multitrack {
     /// Index of the first token of `tokens`, which begin with BAR, that says neither metre nor tempo.
     fn after_state(&self, tokens: &[Token]) -> usize {
         let state = self.layout.metre..self.layout.position;
-        1 + tokens.iter().skip(1).take_while(|&token| state.contains(token)).count()
+        1 + tokens
+            .iter()
+            .skip(1)
+            .take_while(|&token| state.contains(token))
+            .count()
     }
 }
 
@@ -248,7 +261,10 @@ impl Encoding for Multitrack {
             tokens.push(BAR);
             let metre = layout.metre_token(bar.metre.numerator, bar.metre.denominator);
             let tempo = tempo_bin(f64::from(score.tempo_at(bar.start)));
-            let state = BarState { metre, tempo: layout.token(Word::Tempo(tempo)) };
+            let state = BarState {
+                metre,
+                tempo: layout.token(Word::Tempo(tempo)),
+            };
             if before.is_none_or(|before: BarState| before.metre != state.metre) {
                 tokens.push(state.metre);
             }
@@ -357,12 +373,17 @@ impl Encoding for Multitrack {
     fn decode(&self, stream: &[Token]) -> Result<Score, DecodeError> {
         let mut grammar = self.grammar();
         for (index, &token) in stream.iter().enumerate() {
-            grammar.accept(token).map_err(|error| DecodeError { index, ..error })?;
+            grammar
+                .accept(token)
+                .map_err(|error| DecodeError { index, ..error })?;
         }
         let mut score = Score::default();
         let mut parts = std::collections::BTreeMap::<(bool, Instrument), Vec<Note>>::new();
         let mut metre = Metre::COMMON;
-        let body = stream.iter().position(|&token| token == BAR).unwrap_or(stream.len());
+        let body = stream
+            .iter()
+            .position(|&token| token == BAR)
+            .unwrap_or(stream.len());
         for bar in stream[body..].chunk_by(|_, &next| next != BAR) {
             let at = score.end;
             let content = self.decode_bar(bar);
@@ -371,19 +392,39 @@ impl Encoding for Multitrack {
                 score.metres.push(metre);
             }
             if let Some(micros_per_quarter) = content.micros_per_quarter {
-                score.tempos.push(Tempo { at, micros_per_quarter });
+                score.tempos.push(Tempo {
+                    at,
+                    micros_per_quarter,
+                });
             }
             for (instrument, note) in content.notes {
-                let note = Note { start: at + note.start, ..note };
-                parts.entry((!instrument.is_drums(), instrument)).or_default().push(note);
+                let note = Note {
+                    start: at + note.start,
+                    ..note
+                };
+                parts
+                    .entry((!instrument.is_drums(), instrument))
+                    .or_default()
+                    .push(note);
             }
             score.end += metre.bar();
         }
-        score.tracks.extend(parts.into_iter().map(|((_, instrument), mut notes)| {
-            quantize::cut_overlaps(&mut notes);
-            Track { instrument, name: instrument.to_string(), notes }
-        }));
-        let last = score.tracks.iter().flat_map(|track| &track.notes).map(Note::end).max();
+        score
+            .tracks
+            .extend(parts.into_iter().map(|((_, instrument), mut notes)| {
+                quantize::cut_overlaps(&mut notes);
+                Track {
+                    instrument,
+                    name: instrument.to_string(),
+                    notes,
+                }
+            }));
+        let last = score
+            .tracks
+            .iter()
+            .flat_map(|track| &track.notes)
+            .map(Note::end)
+            .max();
         score.end = score.end.max(last.unwrap_or_default());
         Ok(score)
     }
@@ -393,14 +434,24 @@ impl Encoding for Multitrack {
     }
 
     fn special(&self) -> Special {
-        Special { pad: PAD, bos: BOS, eos: EOS, bar: BAR }
+        Special {
+            pad: PAD,
+            bos: BOS,
+            eos: EOS,
+            bar: BAR,
+        }
     }
 
     fn bar_state(&self, metre: Metre, micros_per_quarter: u32) -> BarState {
-        let (n, d) = self.settings.nearest_metre(metre.numerator, metre.denominator);
+        let (n, d) = self
+            .settings
+            .nearest_metre(metre.numerator, metre.denominator);
         let tempo = tempo_bin(f64::from(micros_per_quarter));
         let tempo = self.layout.token(Word::Tempo(tempo));
-        BarState { metre: self.layout.metre_token(n, d), tempo }
+        BarState {
+            metre: self.layout.metre_token(n, d),
+            tempo,
+        }
     }
 
     fn kind(&self, token: Token) -> &'static str {
@@ -415,5 +466,7 @@ impl Encoding for Multitrack {
 /// The order of instruments in heads and at a position: drums, then programs.
 fn drums_first(set: &InstrumentSet) -> impl Iterator<Item = Instrument> + use<> {
     let drums = set.contains(Instrument::DRUMS).then_some(Instrument::DRUMS);
-    drums.into_iter().chain(set.iter().filter(|instrument| !instrument.is_drums()))
+    drums
+        .into_iter()
+        .chain(set.iter().filter(|instrument| !instrument.is_drums()))
 }

@@ -45,7 +45,11 @@ pub(super) struct MultitrackGrammar {
 
 /// Drums come before all programs.
 fn rank(instrument: Instrument) -> u16 {
-    if instrument.is_drums() { 0 } else { u16::from(instrument.index()) + 1 }
+    if instrument.is_drums() {
+        0
+    } else {
+        u16::from(instrument.index()) + 1
+    }
 }
 
 impl MultitrackGrammar {
@@ -70,7 +74,9 @@ impl MultitrackGrammar {
     /// Instruments of rank `from` on that the head allows.
     fn instruments(&self, next: &mut TokenSet, from: u16) {
         for index in 0..Instrument::COUNT as u8 {
-            let Some(instrument) = Instrument::new(index) else { continue };
+            let Some(instrument) = Instrument::new(index) else {
+                continue;
+            };
             if rank(instrument) >= from && self.given.is_none_or(|set| set.contains(instrument)) {
                 next.insert(self.layout.token(Word::Instrument(instrument)));
             }
@@ -153,7 +159,11 @@ impl Grammar for MultitrackGrammar {
             State::Pitch(_) => next.insert_range(layout.duration..layout.velocity),
             State::Drum(_) | State::Duration(_) => next.insert_range(layout.velocity..layout.genre),
             State::Note(pitch) => {
-                let pitches = if self.instrument.is_drums() { layout.drum } else { layout.pitch };
+                let pitches = if self.instrument.is_drums() {
+                    layout.drum
+                } else {
+                    layout.pitch
+                };
                 next.insert_range(pitches + Token::from(pitch) + 1..pitches + 128);
                 self.instruments(next, rank(self.instrument) + 1);
                 self.onward(next);
