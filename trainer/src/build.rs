@@ -9,11 +9,12 @@
 //! Memory holds the files' names and a few hundred bytes for each piece, never the music.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use famam_shared::encoding::SettingsError;
+use famam_shared::vocabulary::{Labels, LabelsError};
 
 use crate::config;
 use crate::config::dataset::{Config, GenreFrom};
@@ -22,7 +23,6 @@ use crate::dataset::{self, Header, Piece, Split, Writer};
 pub mod command;
 pub mod files;
 pub mod genres;
-pub mod labels;
 pub mod ordered;
 pub mod prepare;
 pub mod progress;
@@ -31,7 +31,6 @@ pub mod summary;
 
 use files::Found;
 use genres::Genres;
-use labels::Labels;
 use prepare::{Prepared, Reason, prepare};
 use progress::Progress;
 use songs::Songs;
@@ -49,10 +48,13 @@ pub enum Error {
     /// The encoding refuses its settings.
     #[error("the config's encoding: {0}")]
     Encoding(#[from] SettingsError),
-    /// An input folder or a table cannot be read.
+    /// A table of genres or songs cannot be read.
+    #[error(transparent)]
+    Labels(#[from] LabelsError),
+    /// An input folder cannot be read.
     #[error("reading {path}: {source}")]
     Read {
-        /// The folder or file.
+        /// The folder.
         path: String,
         /// What the system says.
         source: io::Error,
@@ -82,18 +84,20 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
         .iter()
         .map(|root| config::expand(root))
         .collect::<Result<_, _>>()?;
-    let mut files = files::find(&roots).map_err(|(path, source)| read_error(&path, source))?;
+    let mut files = files::find(&roots).map_err(|(path, source)| Error::Read {
+        path: path.display().to_string(),
+        source,
+    })?;
     if let Some(most) = config.max_samples {
         files.truncate(most);
     }
     if files.is_empty() {
         return Err(Error::NoFiles(config.input_dirs.join(", ")));
     }
-    let labels = genre_labels(config, &roots, &files)?;
     let Genres {
         vocabulary,
         files: genres,
-    } = Genres::new(&labels, config);
+    } = Genres::new(&genre_labels(config, &roots, &files)?, config);
     let encoding = config.encoding();
     let encoder = encoding.build(vocabulary.genres.len())?;
     let song_tables = tables(&roots, "song.tsv")?;
@@ -133,7 +137,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
                     summary.used += 1;
                     summary.losses += prepared.losses;
                     summary.genres[usize::from(genre)].1 += 1;
-                    let key = song_tables[file.root].of(file);
+                    let key = label(&song_tables[file.root], file);
                     let fingerprints = prepared.fingerprints;
                     for piece in pieces(file, genre, prepared, config, &*encoder) {
                         summary.take(&piece, config);
@@ -152,14 +156,8 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     }
     let seed = config.random_seed.unwrap_or(0);
     let split = songs.split(config.validation_fraction, config.test_fraction, seed);
-    for place in Split::ALL {
-        let songs = split
-            .iter()
-            .filter(|(_, split)| *split == place)
-            .map(|(song, _)| song);
-        summary.songs[place as usize] = songs.collect::<std::collections::HashSet<_>>().len();
-    }
-    writer.finish(split)?;
+    summary.songs = Split::ALL.map(|place| split.songs(place));
+    writer.finish(split.pieces())?;
     summary.time = start.elapsed();
     Ok(summary)
 }
@@ -199,42 +197,44 @@ fn pieces(
         })
 }
 
-/// The label of each file: by the config's table, by the one in its input folder, by its folder.
+/// The genre that is said of each file: by the config's table, by the one in its input folder, by
+/// its folder.
 fn genre_labels(
     config: &Config,
     roots: &[PathBuf],
     files: &[Found],
 ) -> Result<Vec<Option<String>>, Error> {
     let own = match &config.genre_tsv_path {
-        None => Labels::default(),
-        Some(path) => {
-            let path = config::expand(path)?;
-            Labels::read(&path).map_err(|source| read_error(&path, source))?
-        }
+        None => None,
+        Some(path) => Some(Labels::read(config::expand(path)?)?),
     };
     let beside = tables(roots, "genre.tsv")?;
-    let label = |file: &Found| {
-        let said = own.of(file).or_else(|| beside[file.root].of(file));
+    let genre = |file: &Found| {
+        let said = label(&own, file).or_else(|| label(&beside[file.root], file));
         let folder = (config.genre_from == GenreFrom::Folder).then(|| file.folder());
         said.or(folder)
             .filter(|genre| !genre.is_empty())
             .map(str::to_owned)
     };
-    Ok(files.iter().map(label).collect())
+    Ok(files.iter().map(genre).collect())
 }
 
-/// The table `name` in each input folder; empty where there is none.
-fn tables(roots: &[PathBuf], name: &str) -> Result<Vec<Labels>, Error> {
+/// The table `name` in each input folder that has one.
+fn tables(roots: &[PathBuf], name: &str) -> Result<Vec<Option<Labels>>, Error> {
     let table = |root: &PathBuf| {
         let path = root.join(name);
-        Labels::read_if_there(&path).map_err(|source| read_error(&path, source))
+        path.is_file().then(|| Labels::read(path)).transpose()
     };
-    roots.iter().map(table).collect()
+    Ok(roots.iter().map(table).collect::<Result<_, _>>()?)
 }
 
-fn read_error(path: &Path, source: io::Error) -> Error {
-    Error::Read {
-        path: path.display().to_string(),
-        source,
-    }
+/// What a table says of a file, by its path in the input folder, or by its own folder and name
+/// where the input folder is an artist's.
+fn label<'a>(table: &'a Option<Labels>, file: &Found) -> Option<&'a str> {
+    let table = table.as_ref()?;
+    let by_folder = || {
+        let name = file.name.rsplit('/').next().unwrap_or_default();
+        table.lookup(&format!("{}/{name}", file.folder()))
+    };
+    table.lookup(&file.name).or_else(by_folder)
 }

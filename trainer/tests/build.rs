@@ -16,6 +16,40 @@ use famam_trainer::build::{Error, build};
 use famam_trainer::config::dataset::{Config, EncoderType, GenreFrom};
 use famam_trainer::dataset::{Dataset, Piece, Split};
 
+/// The music at hand, where `FAMAM_DATA` says where it is.
+#[test]
+fn the_corpus_is_built_whole() {
+    let Some(data) = std::env::var_os("FAMAM_DATA") else {
+        eprintln!("skipped: FAMAM_DATA is not set");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        max_tracks: 64,
+        ..config(
+            &Path::new(&data).join("train"),
+            &folder.path().join("set.h5"),
+        )
+    };
+    let (summary, data_set) = built(&config);
+    assert_eq!((summary.found, summary.used), (4545, 4545));
+    // 2,408 by the table, of which two pairs are the same tunes.
+    let songs: usize = summary.songs.iter().sum();
+    assert_eq!(songs, 2406);
+    assert_eq!(summary.genres.len(), 26, "any and 25");
+    let mut splits: HashMap<String, Split> = HashMap::new();
+    let mut notes = 0;
+    for piece in pieces(&data_set) {
+        assert_eq!(
+            *splits.entry(piece.song).or_insert(piece.split),
+            piece.split
+        );
+        notes += u64::from(piece.notes);
+    }
+    assert_eq!(splits.len(), songs);
+    assert_eq!(notes, summary.losses.notes);
+}
+
 /// Numbers that look random, the same ones each time.
 struct Numbers(u64);
 

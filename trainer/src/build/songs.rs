@@ -66,79 +66,113 @@ fn digest(bytes: Vec<u8>) -> Fingerprint {
 /// The songs of pieces that come one by one.
 #[derive(Default)]
 pub struct Songs {
-    /// Each piece's song by name.
-    keys: Vec<String>,
     /// Each piece's next one on the way to its song's first; its own index there.
-    parents: Vec<usize>,
-    by_key: HashMap<String, usize>,
-    by_content: HashMap<Fingerprint, usize>,
-    by_tune: HashMap<Fingerprint, usize>,
+    parents: Vec<u32>,
+    /// The first piece of each key, content and tune.
+    by_key: HashMap<String, u32>,
+    by_content: HashMap<Fingerprint, u32>,
+    by_tune: HashMap<Fingerprint, u32>,
 }
 
 impl Songs {
     /// Takes the next piece, of the song `key` by a table or by its name. Equal content makes it
     /// the same song as another, whatever table or name says.
     pub fn push(&mut self, key: String, fingerprints: Fingerprints) {
-        let piece = self.parents.len();
+        let piece = self.parents.len() as u32;
         self.parents.push(piece);
         let Fingerprints { content, tune } = fingerprints;
-        let by_key = *self.by_key.entry(key.clone()).or_insert(piece);
+        let by_key = *self.by_key.entry(key).or_insert(piece);
         let by_content = *self.by_content.entry(content).or_insert(piece);
         let by_tune = tune.map(|tune| *self.by_tune.entry(tune).or_insert(piece));
-        self.keys.push(key);
         for other in [by_key, by_content].into_iter().chain(by_tune) {
             let (a, b) = (self.first(other), self.first(piece));
-            self.parents[a.max(b)] = a.min(b);
+            self.parents[a.max(b) as usize] = a.min(b);
         }
     }
 
-    fn first(&mut self, mut piece: usize) -> usize {
-        while self.parents[piece] != piece {
-            self.parents[piece] = self.parents[self.parents[piece]];
-            piece = self.parents[piece];
+    fn first(&mut self, mut piece: u32) -> u32 {
+        loop {
+            let next = self.parents[piece as usize];
+            if next == piece {
+                return piece;
+            }
+            self.parents[piece as usize] = self.parents[next as usize];
+            piece = next;
         }
-        piece
     }
 
-    /// Each piece's song and split. The shares are of songs; which ones is drawn by `seed`.
-    pub fn split(mut self, validation: f64, test: f64, seed: u64) -> Vec<(String, Split)> {
-        let firsts: Vec<usize> = (0..self.keys.len())
-            .map(|piece| self.first(piece))
+    /// Draws the split. The shares are of songs; which ones is decided by `seed` and their names.
+    pub fn split(mut self, validation: f64, test: f64, seed: u64) -> Drawn {
+        let pieces = 0..self.parents.len() as u32;
+        let firsts: Vec<u32> = pieces.map(|piece| self.first(piece)).collect();
+        // A song's first piece is also the first of its own key, which names the song.
+        let names: HashMap<u32, String> = self
+            .by_key
+            .into_iter()
+            .map(|(key, piece)| (piece, key))
             .collect();
-        let songs: BTreeSet<usize> = firsts.iter().copied().collect();
-        let mut drawn: Vec<usize> = songs.into_iter().collect();
-        drawn.sort_by_cached_key(|&song| {
+        let mut songs: Vec<u32> = firsts
+            .iter()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        songs.sort_by_cached_key(|song| {
             let mut hash = Sha256::new();
             hash.update(seed.to_le_bytes());
-            hash.update(self.keys[song].as_bytes());
+            hash.update(names[song].as_bytes());
             <[u8; 32]>::from(hash.finalize())
         });
         let share = |fraction: f64, rest: usize| {
-            let count = (fraction * drawn.len() as f64).round() as usize;
+            let count = (fraction * songs.len() as f64).round() as usize;
             // A split that is asked for is not empty, unless training would be.
             count.max(usize::from(fraction > 0.0)).min(rest)
         };
-        let rest = drawn.len().saturating_sub(1);
+        let rest = songs.len().saturating_sub(1);
         let validations = share(validation, rest);
         let tests = share(test, rest - validations);
-        let places: HashMap<usize, Split> = drawn
+        let place = |rank| match rank {
+            rank if rank < validations => Split::Validation,
+            rank if rank < validations + tests => Split::Test,
+            _ => Split::Train,
+        };
+        let places = songs
             .iter()
             .enumerate()
-            .map(|(i, &song)| {
-                let place = if i < validations {
-                    Split::Validation
-                } else if i < validations + tests {
-                    Split::Test
-                } else {
-                    Split::Train
-                };
-                (song, place)
-            })
+            .map(|(rank, &song)| (song, place(rank)))
             .collect();
-        firsts
+        Drawn {
+            firsts,
+            names,
+            places,
+        }
+    }
+}
+
+/// Which piece is of which song, and where each song belongs.
+pub struct Drawn {
+    /// The first piece of each piece's song.
+    firsts: Vec<u32>,
+    /// Names by the song's first piece.
+    names: HashMap<u32, String>,
+    /// Splits by the song's first piece.
+    places: HashMap<u32, Split>,
+}
+
+impl Drawn {
+    /// Each piece's song and split.
+    pub fn pieces(&self) -> impl Iterator<Item = (&str, Split)> {
+        self.firsts
             .iter()
-            .map(|first| (self.keys[*first].clone(), places[first]))
-            .collect()
+            .map(|first| (self.names[first].as_str(), self.places[first]))
+    }
+
+    /// The number of songs in a split.
+    pub fn songs(&self, split: Split) -> usize {
+        self.places
+            .values()
+            .filter(|&&place| place == split)
+            .count()
     }
 }
 
@@ -165,8 +199,8 @@ mod tests {
         songs.push("d".into(), prints(4, 6));
         songs.push("e".into(), prints(1, 6));
         songs.push("f".into(), prints(7, 0));
-        let split = songs.split(0.0, 0.0, 0);
-        let names: Vec<_> = split.iter().map(|(song, _)| song.as_str()).collect();
+        let drawn = songs.split(0.0, 0.0, 0);
+        let names: Vec<_> = drawn.pieces().map(|(song, _)| song).collect();
         assert_eq!(names, ["a", "a", "c", "a", "a", "a", "f"]);
     }
 
@@ -177,27 +211,26 @@ mod tests {
             (0..1000).for_each(|i| songs.push(format!("song {}", i / 2), prints(i, 0)));
             songs.split(0.1, 0.05, seed)
         };
-        let split = make(1);
-        let count = |place| split.iter().filter(|(_, split)| *split == place).count();
-        assert_eq!((count(Split::Validation), count(Split::Test)), (100, 50));
+        let splits = |drawn: &Drawn| drawn.pieces().map(|(_, split)| split).collect::<Vec<_>>();
+        let drawn = make(1);
+        let count = |split| drawn.songs(split);
+        assert_eq!((count(Split::Validation), count(Split::Test)), (50, 25));
         assert!(
-            split.chunks(2).all(|pair| pair[0] == pair[1]),
+            splits(&drawn).chunks(2).all(|pair| pair[0] == pair[1]),
             "a song is in one split"
         );
-        assert_eq!(split, make(1));
-        assert_ne!(split, make(2));
+        assert_eq!(splits(&drawn), splits(&make(1)));
+        assert_ne!(splits(&drawn), splits(&make(2)));
     }
 
     #[test]
     fn few_songs_leave_something_to_train_on() {
         let mut songs = Songs::default();
         songs.push("only".into(), prints(1, 0));
-        assert_eq!(songs.split(0.5, 0.5, 0)[0].1, Split::Train);
+        assert_eq!(songs.split(0.5, 0.5, 0).songs(Split::Train), 1);
         let mut songs = Songs::default();
         (0..3).for_each(|i| songs.push(i.to_string(), prints(i, 0)));
-        let split = songs.split(0.01, 0.01, 0);
-        for place in Split::ALL {
-            assert_eq!(split.iter().filter(|(_, split)| *split == place).count(), 1);
-        }
+        let drawn = songs.split(0.01, 0.01, 0);
+        assert_eq!(Split::ALL.map(|split| drawn.songs(split)), [1, 1, 1]);
     }
 }
