@@ -20,15 +20,26 @@ fn typical(group: Group) -> u8 {
 /// `set` with every group and every class that is wholly in it replaced by one of its instruments.
 pub fn of(set: &InstrumentSet) -> InstrumentSet {
     let within = |part: InstrumentSet| part.iter().all(|instrument| set.contains(instrument));
-    let whole: Vec<Group> =
-        Group::ALL.into_iter().filter(|group| within(group.instruments())).collect();
-    let mut band: InstrumentSet =
-        whole.iter().filter_map(|&group| Instrument::new(typical(group))).collect();
-    for class in Class::ALL.into_iter().filter(|class| !whole.contains(&class.group())) {
+    let whole: Vec<Group> = Group::ALL
+        .into_iter()
+        .filter(|group| within(group.instruments()))
+        .collect();
+    let mut band: InstrumentSet = whole
+        .iter()
+        .filter_map(|&group| Instrument::new(typical(group)))
+        .collect();
+    for class in Class::ALL
+        .into_iter()
+        .filter(|class| !whole.contains(&class.group()))
+    {
         let members = class.instruments();
-        let named = members.iter().filter(|&instrument| set.contains(instrument));
+        let named = members
+            .iter()
+            .filter(|&instrument| set.contains(instrument));
         let count = if within(members) { 1 } else { usize::MAX };
-        named.take(count).for_each(|instrument| band.insert(instrument));
+        named
+            .take(count)
+            .for_each(|instrument| band.insert(instrument));
     }
     band
 }
@@ -37,8 +48,9 @@ pub fn of(set: &InstrumentSet) -> InstrumentSet {
 /// instruments, where none is.
 pub fn of_groups(on: [bool; 6]) -> Option<InstrumentSet> {
     let groups = Group::ALL.into_iter().zip(on).filter(|(_, on)| *on);
-    let band: InstrumentSet =
-        groups.filter_map(|(group, _)| Instrument::new(typical(group))).collect();
+    let band: InstrumentSet = groups
+        .filter_map(|(group, _)| Instrument::new(typical(group)))
+        .collect();
     (!band.is_empty()).then_some(band)
 }
 
@@ -55,7 +67,11 @@ mod tests {
             ("piano,guitar", vec![0, 27]),
         ] {
             let band = of(&InstrumentSet::parse(words).unwrap());
-            assert_eq!(band.iter().map(Instrument::index).collect::<Vec<_>>(), expected, "{words}");
+            assert_eq!(
+                band.iter().map(Instrument::index).collect::<Vec<_>>(),
+                expected,
+                "{words}"
+            );
         }
         assert_eq!(of_groups([false; 6]), None);
         assert!(Group::ALL.into_iter().all(|group| {

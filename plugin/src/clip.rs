@@ -113,7 +113,16 @@ impl Clip {
         }
         notes.sort_unstable();
         let done = done.len() as u32;
-        Self { id, bars, done, metre, micros_per_quarter, parts: assign(order), notes, origin }
+        Self {
+            id,
+            bars,
+            done,
+            metre,
+            micros_per_quarter,
+            parts: assign(order),
+            notes,
+            origin,
+        }
     }
 
     /// Its length.
@@ -128,7 +137,11 @@ impl Clip {
 
     /// The pitched parts that had to share a channel with another, because MIDI has only 15.
     pub fn merged_parts(&self) -> usize {
-        let pitched = self.parts.iter().filter(|part| part.channel != DRUM_CHANNEL).count();
+        let pitched = self
+            .parts
+            .iter()
+            .filter(|part| part.channel != DRUM_CHANNEL)
+            .count();
         pitched.saturating_sub(CHANNELS - 1)
     }
 
@@ -144,18 +157,38 @@ impl Clip {
             })
             .collect();
         let mut end = self.length();
-        for &ClipNote { start, part, pitch, duration, velocity } in &self.notes {
-            let note = Note { start, pitch, duration, velocity };
+        for &ClipNote {
+            start,
+            part,
+            pitch,
+            duration,
+            velocity,
+        } in &self.notes
+        {
+            let note = Note {
+                start,
+                pitch,
+                duration,
+                velocity,
+            };
             end = end.max(note.end());
             if let Some(track) = tracks.get_mut(usize::from(part)) {
                 track.notes.push(note);
             }
         }
-        tracks.iter_mut().for_each(|track| track.notes.sort_unstable());
+        tracks
+            .iter_mut()
+            .for_each(|track| track.notes.sort_unstable());
         Score {
             tracks,
-            tempos: vec![Tempo { at: Ticks(0), micros_per_quarter: self.micros_per_quarter }],
-            metres: vec![Metre { at: Ticks(0), ..self.metre }],
+            tempos: vec![Tempo {
+                at: Ticks(0),
+                micros_per_quarter: self.micros_per_quarter,
+            }],
+            metres: vec![Metre {
+                at: Ticks(0),
+                ..self.metre
+            }],
             keys: Vec::new(),
             end,
         }
@@ -170,14 +203,20 @@ pub(crate) fn assign(order: Vec<Instrument>) -> Vec<Part> {
         .into_iter()
         .map(|instrument| {
             if instrument.is_drums() {
-                return Part { instrument, channel: DRUM_CHANNEL };
+                return Part {
+                    instrument,
+                    channel: DRUM_CHANNEL,
+                };
             }
             let channel = next;
             next = (next + 1).min(CHANNELS as u8 - 1);
             if next == DRUM_CHANNEL {
                 next += 1;
             }
-            Part { instrument, channel }
+            Part {
+                instrument,
+                channel,
+            }
         })
         .collect()
 }
@@ -187,7 +226,12 @@ mod tests {
     use super::*;
 
     fn note(start: u32, pitch: u8) -> Note {
-        Note { start: Ticks(start), pitch, duration: Ticks(240), velocity: 100 }
+        Note {
+            start: Ticks(start),
+            pitch,
+            duration: Ticks(240),
+            velocity: 100,
+        }
     }
 
     #[test]
@@ -203,13 +247,19 @@ mod tests {
         assert_eq!(one.length(), Ticks(4 * 3840));
         let two = clip(&[first, second]);
         assert_eq!(two.parts[..2], one.parts[..]);
-        assert_eq!(two.notes.iter().filter(|n| n.start.0 / 3840 == 3).count(), 1);
+        assert_eq!(
+            two.notes.iter().filter(|n| n.start.0 / 3840 == 3).count(),
+            1
+        );
         assert_eq!(two.score().bars().count(), 4);
     }
 
     #[test]
     fn channels_leave_ten_to_the_drums_and_merge_beyond_fifteen() {
-        let order = Instrument::all().take(17).chain([Instrument::DRUMS]).collect();
+        let order = Instrument::all()
+            .take(17)
+            .chain([Instrument::DRUMS])
+            .collect();
         let parts = assign(order);
         let channels: Vec<_> = parts.iter().map(|part| part.channel).collect();
         let expected = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 15, 15, 9];

@@ -29,8 +29,9 @@ impl Class for Factory {
 }
 
 /// `setupProcessing` as nice-plug has it.
-static SET_UP: OnceLock<unsafe extern "system" fn(*mut IAudioProcessor, *mut ProcessSetup) -> tresult> =
-    OnceLock::new();
+static SET_UP: OnceLock<
+    unsafe extern "system" fn(*mut IAudioProcessor, *mut ProcessSetup) -> tresult,
+> = OnceLock::new();
 /// nice-plug's functions of an audio processor, with [`set_up_twice`] among them.
 static FUNCTIONS: OnceLock<IAudioProcessorVtbl> = OnceLock::new();
 
@@ -38,7 +39,9 @@ unsafe extern "system" fn set_up_twice(
     this: *mut IAudioProcessor,
     setup: *mut ProcessSetup,
 ) -> tresult {
-    let Some(set_up) = SET_UP.get() else { return kInternalError };
+    let Some(set_up) = SET_UP.get() else {
+        return kInternalError;
+    };
     // SAFETY: the arguments are the host's, for the very function that it means to call.
     unsafe {
         set_up(this, setup);
@@ -68,7 +71,12 @@ fn instance() -> ComWrapper<Wrapper<Famam>> {
 
 impl Factory {
     /// Lets `fill` write what the host asks of the only class.
-    unsafe fn tell<T>(&self, index: int32, info: *mut T, fill: impl Fn(&PluginInfo) -> T) -> tresult {
+    unsafe fn tell<T>(
+        &self,
+        index: int32,
+        info: *mut T,
+        fill: impl Fn(&PluginInfo) -> T,
+    ) -> tresult {
         if index != 0 || info.is_null() {
             return kInvalidArgument;
         }
@@ -107,7 +115,9 @@ impl IPluginFactoryTrait for Factory {
             return kInvalidArgument;
         }
         let instance = instance();
-        let Some(unknown) = instance.as_com_ref::<FUnknown>() else { return kInternalError };
+        let Some(unknown) = instance.as_com_ref::<FUnknown>() else {
+            return kInternalError;
+        };
         let unknown = unknown.as_ptr();
         // SAFETY: `unknown` lives as long as `instance`; the rest is the host's.
         unsafe { ((*(*unknown).vtbl).queryInterface)(unknown, interface.cast::<TUID>(), object) }
@@ -136,7 +146,9 @@ impl IPluginFactory3Trait for Factory {
 #[unsafe(no_mangle)]
 extern "system" fn GetPluginFactory() -> *mut c_void {
     let factory = ComWrapper::new(Factory(PluginInfo::for_plugin::<Famam>()));
-    factory.to_com_ptr::<IPluginFactory>().map_or(std::ptr::null_mut(), |it| it.into_raw().cast())
+    factory
+        .to_com_ptr::<IPluginFactory>()
+        .map_or(std::ptr::null_mut(), |it| it.into_raw().cast())
 }
 
 /// The library was loaded (Linux).

@@ -91,20 +91,32 @@ enum EngineName {
 
 fn at_least_zero(text: &str) -> Result<f32, String> {
     let number = f32::from_str(text).map_err(|error| error.to_string())?;
-    if number.is_finite() && number >= 0.0 { Ok(number) } else { Err("expected 0 or more".into()) }
+    if number.is_finite() && number >= 0.0 {
+        Ok(number)
+    } else {
+        Err("expected 0 or more".into())
+    }
 }
 
 fn tempo(text: &str) -> Result<f64, String> {
     let tempo = f64::from_str(text).map_err(|error| error.to_string())?;
-    if (10.0..=1000.0).contains(&tempo) { Ok(tempo) } else { Err("expected 10 to 1000".into()) }
+    if (10.0..=1000.0).contains(&tempo) {
+        Ok(tempo)
+    } else {
+        Err("expected 10 to 1000".into())
+    }
 }
 
 fn metre(text: &str) -> Result<Metre, String> {
-    let parts = text.split_once('/').and_then(|(n, d)| Some((n.parse().ok()?, d.parse().ok()?)));
+    let parts = text
+        .split_once('/')
+        .and_then(|(n, d)| Some((n.parse().ok()?, d.parse().ok()?)));
     match parts {
-        Some((numerator @ 1.., denominator @ (1 | 2 | 4 | 8 | 16 | 32))) => {
-            Ok(Metre { at: Ticks(0), numerator, denominator })
-        }
+        Some((numerator @ 1.., denominator @ (1 | 2 | 4 | 8 | 16 | 32))) => Ok(Metre {
+            at: Ticks(0),
+            numerator,
+            denominator,
+        }),
         _ => Err("expected beats and their value, as in 7/8".into()),
     }
 }
@@ -125,7 +137,10 @@ pub enum GenerateError {
     #[error(transparent)]
     Write(#[from] write_file::WriteError),
     #[error("cannot make the folder {}: {source}", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 /// Writes all files.
@@ -141,8 +156,10 @@ pub fn run(options: &Options) -> Result<(), GenerateError> {
     if let Some(why) = engine.fallback() {
         eprintln!("famam: {why}");
     }
-    std::fs::create_dir_all(&options.output_dir)
-        .map_err(|source| GenerateError::Folder { path: options.output_dir.clone(), source })?;
+    std::fs::create_dir_all(&options.output_dir).map_err(|source| GenerateError::Folder {
+        path: options.output_dir.clone(),
+        source,
+    })?;
     let first = options.seed.unwrap_or_else(|| {
         use std::hash::{BuildHasher, RandomState};
         RandomState::new().hash_one(0) % 9999 + 1
@@ -159,12 +176,17 @@ pub fn run(options: &Options) -> Result<(), GenerateError> {
 impl Options {
     fn request(&self, manifest: &Manifest) -> Result<Request, GenerateError> {
         let vocabulary = &manifest.vocabulary;
-        let genre = vocabulary.genre(&self.genre).ok_or_else(|| GenerateError::Genre {
-            genre: self.genre.clone(),
-            known: vocabulary.genres.join(", "),
-        })?;
+        let genre = vocabulary
+            .genre(&self.genre)
+            .ok_or_else(|| GenerateError::Genre {
+                genre: self.genre.clone(),
+                known: vocabulary.genres.join(", "),
+            })?;
         let words = self.instruments.as_deref();
-        let instruments = words.map(InstrumentSet::parse).transpose()?.map(|set| band::of(&set));
+        let instruments = words
+            .map(InstrumentSet::parse)
+            .transpose()?
+            .map(|set| band::of(&set));
         let defaults = manifest.sampling;
         Ok(Request {
             conditioning: Conditioning { genre, instruments },
@@ -215,7 +237,11 @@ fn generate(engine: &dyn Engine, request: Request) -> Result<Piece, GenerateErro
         }
         if shown {
             let speed = generator.tokens_drawn() as f64 / began.elapsed().as_secs_f64();
-            eprint!("\rbar {} of {}, {speed:.0} tokens/s ", bars.len(), request.bars);
+            eprint!(
+                "\rbar {} of {}, {speed:.0} tokens/s ",
+                bars.len(),
+                request.bars
+            );
             let _ = std::io::stderr().flush();
         }
     }
@@ -224,7 +250,10 @@ fn generate(engine: &dyn Engine, request: Request) -> Result<Piece, GenerateErro
     }
     let (took, tokens) = (began.elapsed(), generator.tokens_drawn());
     let manifest = engine.manifest();
-    let genre = manifest.vocabulary.genres.get(usize::from(request.conditioning.genre));
+    let genre = manifest
+        .vocabulary
+        .genres
+        .get(usize::from(request.conditioning.genre));
     let origin = Origin {
         model: manifest.name.clone(),
         hash: manifest.hash.clone(),
@@ -233,19 +262,44 @@ fn generate(engine: &dyn Engine, request: Request) -> Result<Piece, GenerateErro
     };
     let (count, tempo) = (bars.len() as u32, request.micros_per_quarter);
     let clip = Clip::from_bars(0, count, metre, tempo, origin, &bars);
-    Ok(Piece { clip, tokens, first_bar, took })
+    Ok(Piece {
+        clip,
+        tokens,
+        first_bar,
+        took,
+    })
 }
 
 fn report(piece: &Piece, path: &std::path::Path, engine: &dyn Engine, threads: u16) {
-    let Piece { clip, tokens, first_bar, took } = piece;
-    println!("{}: {}, seed {}", path.display(), clip.origin.genre, clip.origin.seed);
-    println!("  {:>7}  {:<26} {:>6} {:>6}", "channel", "instrument", "notes", "bars");
+    let Piece {
+        clip,
+        tokens,
+        first_bar,
+        took,
+    } = piece;
+    println!(
+        "{}: {}, seed {}",
+        path.display(),
+        clip.origin.genre,
+        clip.origin.seed
+    );
+    println!(
+        "  {:>7}  {:<26} {:>6} {:>6}",
+        "channel", "instrument", "notes", "bars"
+    );
     let bar = clip.metre.bar().0;
     for (index, part) in clip.parts.iter().enumerate() {
-        let notes = clip.notes.iter().filter(|note| usize::from(note.part) == index);
+        let notes = clip
+            .notes
+            .iter()
+            .filter(|note| usize::from(note.part) == index);
         let bars: BTreeSet<u32> = notes.clone().map(|note| note.start.0 / bar).collect();
         let (channel, name) = (part.channel + 1, part.instrument.name());
-        println!("  {channel:>7}  {name:<26} {:>6} {:>6}", notes.count(), bars.len());
+        println!(
+            "  {channel:>7}  {name:<26} {:>6} {:>6}",
+            notes.count(),
+            bars.len()
+        );
     }
     let seconds = took.as_secs_f64().max(1e-9);
     let notes = clip.notes.len();

@@ -22,8 +22,8 @@ use nih_plug::prelude::*;
 
 pub mod band;
 pub mod clip;
-mod factory;
 pub mod editor;
+mod factory;
 pub mod model;
 pub mod params;
 pub mod player;
@@ -57,7 +57,13 @@ pub struct Famam {
 impl Default for Famam {
     fn default() -> Self {
         let (instance, player) = Instance::new();
-        Self { instance, player, offline: false, panics: 0, position: Default::default() }
+        Self {
+            instance,
+            player,
+            offline: false,
+            panics: 0,
+            position: Default::default(),
+        }
     }
 }
 
@@ -86,7 +92,12 @@ impl Plugin for Famam {
     }
 
     fn editor(&mut self, _executor: AsyncExecutor<Self>) -> Option<editor::Editor> {
-        let Instance { params, view, commands, .. } = &self.instance;
+        let Instance {
+            params,
+            view,
+            commands,
+            ..
+        } = &self.instance;
         editor::editor(params.clone(), view.clone(), commands.clone())
     }
 
@@ -139,15 +150,21 @@ impl Plugin for Famam {
         let panic = std::mem::replace(&mut self.panics, panics) != panics;
         if panic {
             for channel in 0..clip::CHANNELS as u8 {
-                let event = NoteEvent::MidiCC { timing: 0, channel, cc: ALL_NOTES_OFF, value: 0.0 };
+                let event = NoteEvent::MidiCC {
+                    timing: 0,
+                    channel,
+                    cc: ALL_NOTES_OFF,
+                    value: 0.0,
+                };
                 // A host without room for it has room for no note either.
                 let _ = context.try_send_event(event);
             }
         }
         let settings = self.instance.params.player();
-        self.player.process(&transport, frames, settings, panic, &mut |event| {
-            context.try_send_event(note_event(event)).is_ok()
-        });
+        self.player
+            .process(&transport, frames, settings, panic, &mut |event| {
+                context.try_send_event(note_event(event)).is_ok()
+            });
         ProcessStatus::KeepAlive
     }
 }
@@ -182,25 +199,40 @@ fn transport(host: &Transport) -> player::Transport {
 fn song(host: &Transport) -> Option<Song> {
     let tempo = host.tempo.filter(|tempo| (1.0..=1000.0).contains(tempo))?;
     let micros_per_quarter = (60e6 / tempo).round() as u32;
-    Some(Song { metre: metre(host)?, micros_per_quarter })
+    Some(Song {
+        metre: metre(host)?,
+        micros_per_quarter,
+    })
 }
 
 fn metre(host: &Transport) -> Option<Metre> {
-    let numerator = u8::try_from(host.time_sig_numerator?).ok().filter(|&beats| beats > 0)?;
+    let numerator = u8::try_from(host.time_sig_numerator?)
+        .ok()
+        .filter(|&beats| beats > 0)?;
     let denominator = u8::try_from(host.time_sig_denominator?).ok()?;
-    denominator.is_power_of_two().then_some(Metre { at: Ticks(0), numerator, denominator })
+    denominator.is_power_of_two().then_some(Metre {
+        at: Ticks(0),
+        numerator,
+        denominator,
+    })
 }
 
 fn note_event(event: player::Event) -> NoteEvent<()> {
     let (timing, number) = (event.sample, event.channel);
     let (voice_id, channel) = (VoiceID::Wildcard, Channel::Number(number));
     match event.kind {
-        EventKind::Off(pitch) => {
-            NoteEvent::NoteOff { timing, voice_id, channel, key: Key::Number(pitch), velocity: 0.0 }
-        }
-        EventKind::Program(program) => {
-            NoteEvent::MidiProgramChange { timing, channel: number, program }
-        }
+        EventKind::Off(pitch) => NoteEvent::NoteOff {
+            timing,
+            voice_id,
+            channel,
+            key: Key::Number(pitch),
+            velocity: 0.0,
+        },
+        EventKind::Program(program) => NoteEvent::MidiProgramChange {
+            timing,
+            channel: number,
+            program,
+        },
         EventKind::On { pitch, velocity } => NoteEvent::NoteOn {
             timing,
             voice_id,
@@ -217,8 +249,11 @@ impl ClapPlugin for Famam {
         Some("A session player: writes bars in the host's tempo with a model on this machine");
     const CLAP_MANUAL_URL: Option<&'static str> = None;
     const CLAP_SUPPORT_URL: Option<&'static str> = None;
-    const CLAP_FEATURES: &'static [ClapFeature] =
-        &[ClapFeature::Instrument, ClapFeature::NoteEffect, ClapFeature::Stereo];
+    const CLAP_FEATURES: &'static [ClapFeature] = &[
+        ClapFeature::Instrument,
+        ClapFeature::NoteEffect,
+        ClapFeature::Stereo,
+    ];
 }
 
 impl Vst3Plugin for Famam {

@@ -49,10 +49,14 @@ impl Source {
         match self {
             Source::BuiltIn => Bundle::read(BUILT_IN).map_err(ModelError::BuiltIn),
             Source::File(path) => {
-                let bytes = read(path)
-                    .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-                Bundle::read(&bytes)
-                    .map_err(|source| ModelError::Bundle { path: path.clone(), source })
+                let bytes = read(path).map_err(|source| ModelError::Read {
+                    path: path.clone(),
+                    source,
+                })?;
+                Bundle::read(&bytes).map_err(|source| ModelError::Bundle {
+                    path: path.clone(),
+                    source,
+                })
             }
         }
     }
@@ -72,7 +76,10 @@ impl Source {
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let about = std::fs::metadata(path)?;
     if !about.is_file() || about.len() > MAX_BYTES as u64 {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is not a file that can be a model"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "it is not a file that can be a model",
+        ));
     }
     std::fs::read(path)
 }

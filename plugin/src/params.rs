@@ -134,7 +134,10 @@ unsafe impl Params for FamamParams {
 impl FamamParams {
     /// All at their defaults. Changes are told to `slot`.
     pub fn new(slot: &Arc<Slot>, session: Session) -> Self {
-        Self { controls: Controls::new(slot, &session), session }
+        Self {
+            controls: Controls::new(slot, &session),
+            session,
+        }
     }
 
     /// What shapes the music.
@@ -208,8 +211,14 @@ impl Controls {
             )
             .with_value_to_string(formatters::v2s_f32_rounded(2)),
             top_k: IntParam::new("Top-k", sampling.top_k as i32, linear(0, 200))
-                .with_value_to_string(off_at(0))
-                .with_string_to_value(number_or_off(0)),
+                .with_value_to_string(Arc::new(|k| match k {
+                    0 => "off".to_owned(),
+                    k => k.to_string(),
+                }))
+                .with_string_to_value(Arc::new(|text| match text.trim() {
+                    "off" => Some(0),
+                    text => text.parse().ok(),
+                })),
             top_p: FloatParam::new(
                 "Top-p",
                 sampling.top_p,
@@ -251,15 +260,4 @@ impl Controls {
             panic: trigger("Panic", Slot::panic),
         }
     }
-}
-
-fn off_at(off: i32) -> Arc<dyn Fn(i32) -> String + Send + Sync> {
-    Arc::new(move |value| if value == off { "off".to_owned() } else { value.to_string() })
-}
-
-fn number_or_off(off: i32) -> Arc<dyn Fn(&str) -> Option<i32> + Send + Sync> {
-    Arc::new(move |text| match text.trim() {
-        "off" => Some(off),
-        text => text.parse().ok(),
-    })
 }

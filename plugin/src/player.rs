@@ -25,50 +25,26 @@
 //!   a change of the output. What sounds at a reset ends on sample 0 of the next block.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rtrb::{Consumer, Producer};
 
-use crate::clip::{CHANNELS, Clip, ClipNote};
+use crate::clip::Clip;
 
+mod event;
+mod exchange;
+mod notes;
 mod sounding;
 mod transport;
 
-use sounding::{Sounding, Voice};
-use transport::{Line, Motion, SLACK, TICKS};
+pub use event::{Event, EventKind, Playhead};
+use notes::Cursor;
+use sounding::Sounding;
 pub use transport::Transport;
+use transport::{Line, Motion, SLACK, TICKS};
 
 /// Quarters by which a host's position may differ from the expected one without being a jump: a
 /// 64th of a quarter, more than hosts that ramp their tempo are off after a long block.
 pub const JUMP: f64 = 1.0 / 64.0;
-
-/// What the player sends. Events come in the order of their samples, which count from the block's
-/// first; channels count from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Its sample.
-    pub sample: u32,
-    /// Its channel.
-    pub channel: u8,
-    /// What happens.
-    pub kind: EventKind,
-}
-
-/// What an [`Event`] does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// The note of this pitch ends.
-    Off(u8),
-    /// The channel plays this General MIDI program.
-    Program(u8),
-    /// A note begins.
-    On {
-        /// MIDI key.
-        pitch: u8,
-        /// MIDI velocity, 1 to 127.
-        velocity: u8,
-    },
-}
 
 /// Which parts go where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,34 +65,6 @@ pub struct Settings {
     pub programs: bool,
     /// Whether it is silent.
     pub bypass: bool,
-}
-
-/// Where in the clip the player is: quarters from the clip's start, for other threads to read.
-#[derive(Debug)]
-pub struct Playhead(AtomicU64);
-
-impl Default for Playhead {
-    fn default() -> Self {
-        Self(AtomicU64::new(f64::NAN.to_bits()))
-    }
-}
-
-impl Playhead {
-    /// Quarters from the clip's start; `None` while nothing plays.
-    pub fn quarters(&self) -> Option<f64> {
-        Some(f64::from_bits(self.0.load(Ordering::Relaxed))).filter(|quarters| !quarters.is_nan())
-    }
-
-    fn set(&self, quarters: f64) {
-        self.0.store(quarters.to_bits(), Ordering::Relaxed);
-    }
-}
-
-/// The next note of the clip: its repetition (from the anchor) and its index.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cursor {
-    cycle: i64,
-    index: usize,
 }
 
 /// See the module.
@@ -196,14 +144,6 @@ impl Player {
         }
     }
 
-    fn give_back(&mut self, clip: Arc<Clip>) {
-        // There is room: `receive` takes a clip only where two more can go, and each clip that was
-        // taken goes once. If there were none after all, leaking is better than freeing here.
-        if let Err(rtrb::PushError::Full(clip)) = self.outgoing.push(clip) {
-            std::mem::forget(clip);
-        }
-    }
-
     /// `None` where the host took no more events.
     fn block(
         &mut self,
@@ -227,8 +167,11 @@ impl Player {
             }
             return Some(());
         };
-        let mut line =
-            Line { sample: 0.0, tick: motion.start, samples_per_tick: motion.samples_per_tick };
+        let mut line = Line {
+            sample: 0.0,
+            tick: motion.start,
+            samples_per_tick: motion.samples_per_tick,
+        };
         let goes_on = |expected: f64| (motion.start - expected).abs() <= JUMP * TICKS;
         if !self.expected.is_some_and(goes_on) {
             self.jump(&motion, send)?;
@@ -245,7 +188,11 @@ impl Player {
             let at = line.sample_of(loop_end).max(from);
             self.piece(&motion, &line, from..at, loop_end, send)?;
             self.end_all(at, send)?;
-            line = Line { sample: line.at(loop_end), tick: loop_start, ..line };
+            line = Line {
+                sample: line.at(loop_end),
+                tick: loop_start,
+                ..line
+            };
             self.anchor = 0.0;
             if self.pending.is_some() {
                 self.exchange(at, 0.0, send)?;
@@ -256,7 +203,8 @@ impl Player {
         self.expected = Some(line.tick_at(frames as f64));
         if let Some(clip) = &self.clip {
             let length = f64::from(clip.length().0);
-            self.playhead.set((motion.start - self.anchor).rem_euclid(length) / TICKS);
+            self.playhead
+                .set((motion.start - self.anchor).rem_euclid(length) / TICKS);
         }
         Some(())
     }
@@ -266,9 +214,12 @@ impl Player {
         self.end_all(0, send)?;
         self.anchor = 0.0;
         let near = |a: f64, b: f64| (a - b).abs() <= JUMP * TICKS;
-        let loops = self.expected.zip(motion.loop_range).is_some_and(|(expected, (start, end))| {
-            near(expected, end) && near(motion.start, start)
-        });
+        let loops = self
+            .expected
+            .zip(motion.loop_range)
+            .is_some_and(|(expected, (start, end))| {
+                near(expected, end) && near(motion.start, start)
+            });
         let starts = self.expected.is_none();
         if self.pending.is_some() && (starts || loops) {
             self.exchange(0, 0.0, send)?;
@@ -290,12 +241,14 @@ impl Player {
         let mut now = window.start;
         loop {
             let exchange = self.next_exchange(motion, line, now);
-            let off = self.sounding.voices().iter().map(|voice| due(line, voice)).min();
+            let off = self.next_off(line);
             let on = self.next_on(line, self.cursor, limit);
             let program = self.programs_due.then_some(now);
             let exchange_at = exchange.map(|tick| line.sample_of(tick));
             let next = [off, on, program, exchange_at].into_iter().flatten().min();
-            let Some(next) = next.filter(|&next| next < window.end) else { return Some(()) };
+            let Some(next) = next.filter(|&next| next < window.end) else {
+                return Some(());
+            };
             now = next.max(now);
             if let (Some(tick), Some(at)) = (exchange, exchange_at)
                 && at <= now
@@ -307,217 +260,4 @@ impl Player {
             self.strike(line, now, limit, send)?;
         }
     }
-
-    /// The position at which the clip that waits may enter: not on a sample before `now`.
-    fn next_exchange(&self, motion: &Motion, line: &Line, now: i64) -> Option<f64> {
-        self.pending.as_ref()?;
-        let entry = |tick| match self.clip {
-            Some(_) => motion.bar_line_from(tick),
-            None => motion.beat_from(tick),
-        };
-        let earliest = line.tick_at(now as f64 - 0.5);
-        let tick = entry(earliest);
-        Some(if line.sample_of(tick) >= now { tick } else { entry(tick + 2.0 * SLACK) })
-    }
-
-    /// Lets the clip that waits enter at `tick`.
-    fn enter(
-        &mut self,
-        motion: &Motion,
-        tick: f64,
-        sample: i64,
-        send: &mut impl FnMut(Event) -> bool,
-    ) -> Option<()> {
-        let anchor = match (&self.clip, &self.pending) {
-            (None, _) => motion.bar_line_of(tick),
-            (Some(old), Some(new)) if old.id == new.id => self.anchor,
-            _ => 0.0,
-        };
-        self.exchange(sample, anchor, send)?;
-        self.seek(tick - SLACK);
-        Some(())
-    }
-
-    /// The clip that waits takes the place of the present one, its first tick at `anchor`.
-    fn exchange(
-        &mut self,
-        sample: i64,
-        anchor: f64,
-        send: &mut impl FnMut(Event) -> bool,
-    ) -> Option<()> {
-        let (old, new) = (self.clip.as_ref(), self.pending.as_ref());
-        let same = old.zip(new).is_some_and(|(old, new)| old.id == new.id);
-        if !same {
-            self.end_all(sample, send)?;
-        }
-        let old = std::mem::replace(&mut self.clip, self.pending.take());
-        if let Some(old) = old {
-            self.give_back(old);
-        }
-        self.anchor = anchor;
-        self.programs_due = true;
-        Some(())
-    }
-
-    /// Sets the cursor to the first note at or after `tick`.
-    fn seek(&mut self, tick: f64) {
-        let Some(clip) = &self.clip else { return };
-        let length = f64::from(clip.length().0);
-        let cycle = ((tick - self.anchor) / length).floor();
-        let rest = tick - self.anchor - cycle * length;
-        let index = clip.notes.partition_point(|note| f64::from(note.start.0) < rest);
-        self.cursor = Cursor { cycle: cycle as i64, index }.wrapped(clip.notes.len());
-    }
-
-    /// The note at `cursor`, where it stands in the song.
-    fn note(&self, cursor: Cursor) -> Option<(f64, ClipNote)> {
-        let clip = self.clip.as_ref()?;
-        let note = clip.notes.get(cursor.index)?;
-        let cycle = cursor.cycle as f64 * f64::from(clip.length().0);
-        Some((self.anchor + cycle + f64::from(note.start.0), *note))
-    }
-
-    /// The sample of the note at `cursor`, if it stands before `limit`.
-    fn next_on(&self, line: &Line, cursor: Cursor, limit: f64) -> Option<i64> {
-        let (tick, _) = self.note(cursor)?;
-        // What rounding has put a hair before a loop's end lies at its start.
-        (tick < limit - SLACK).then(|| line.sample_of(tick))
-    }
-
-    fn notes_in_clip(&self) -> usize {
-        self.clip.as_ref().map_or(0, |clip| clip.notes.len())
-    }
-
-    /// Where a note goes, if it is played at all.
-    fn channel(&self, note: &ClipNote) -> Option<u8> {
-        let part = self.clip.as_ref()?.parts.get(usize::from(note.part))?;
-        match self.settings.output {
-            Output::AllParts => Some(part.channel),
-            Output::OnePart(channel) => (part.channel == channel).then_some(0),
-        }
-    }
-
-    /// Ends what is due on sample `now` and what the notes that begin there strike again.
-    fn end_due(
-        &mut self,
-        line: &Line,
-        now: i64,
-        send: &mut impl FnMut(Event) -> bool,
-    ) -> Option<()> {
-        let mut index = 0;
-        while let Some(voice) = self.sounding.voices().get(index) {
-            if due(line, voice) <= now { self.end(index, now, send)? } else { index += 1 }
-        }
-        Some(())
-    }
-
-    /// Begins the notes that are due on sample `now`, after ending those that they strike again.
-    fn strike(
-        &mut self,
-        line: &Line,
-        now: i64,
-        limit: f64,
-        send: &mut impl FnMut(Event) -> bool,
-    ) -> Option<()> {
-        let (first, notes) = (self.cursor, self.notes_in_clip());
-        let is_due = |player: &Self, cursor| {
-            player.next_on(line, cursor, limit).is_some_and(|sample| sample <= now)
-        };
-        let mut cursor = first;
-        while is_due(self, cursor) {
-            if let Some((_, note)) = self.note(cursor)
-                && let Some(channel) = self.channel(&note)
-                && let Some(index) = self.sounding.find(channel, note.pitch)
-            {
-                self.end(index, now, send)?;
-            }
-            cursor = cursor.next(notes);
-        }
-        while is_due(self, self.cursor) {
-            let cursor = self.cursor;
-            self.cursor = cursor.next(notes);
-            let Some((tick, note)) = self.note(cursor) else { break };
-            let Some(channel) = self.channel(&note) else { continue };
-            let end = tick + f64::from(note.duration.0);
-            if let Some(index) = self.sounding.find(channel, note.pitch) {
-                // Struck on this very sample.
-                if let Some(voice) = self.sounding.get_mut(index) {
-                    voice.end = voice.end.max(end);
-                }
-                continue;
-            }
-            let ClipNote { pitch, velocity, .. } = note;
-            emit(send, now, channel, EventKind::On { pitch, velocity })?;
-            self.sounding.push(Voice { channel, pitch, end, earliest: now + 1 });
-        }
-        Some(())
-    }
-
-    fn send_programs(&mut self, now: i64, send: &mut impl FnMut(Event) -> bool) -> Option<()> {
-        if !std::mem::take(&mut self.programs_due) || !self.settings.programs {
-            return Some(());
-        }
-        let Some(clip) = &self.clip else { return Some(()) };
-        let mut sent = [false; CHANNELS];
-        for part in clip.parts.iter().filter(|part| !part.instrument.is_drums()) {
-            let channel = match self.settings.output {
-                Output::AllParts => part.channel,
-                Output::OnePart(channel) if channel == part.channel => 0,
-                Output::OnePart(_) => continue,
-            };
-            // Parts that share a channel share the first one's program.
-            let Some(sent) = sent.get_mut(usize::from(channel)).filter(|sent| !**sent) else {
-                continue;
-            };
-            *sent = true;
-            emit(send, now, channel, EventKind::Program(part.instrument.index()))?;
-        }
-        Some(())
-    }
-
-    /// Ends one note on sample `now`.
-    fn end(
-        &mut self,
-        index: usize,
-        now: i64,
-        send: &mut impl FnMut(Event) -> bool,
-    ) -> Option<()> {
-        let voice = self.sounding.voices().get(index)?;
-        let Voice { channel, pitch, .. } = *voice;
-        emit(send, now, channel, EventKind::Off(pitch))?;
-        self.sounding.remove(index);
-        Some(())
-    }
-
-    fn end_all(&mut self, now: i64, send: &mut impl FnMut(Event) -> bool) -> Option<()> {
-        while !self.sounding.voices().is_empty() {
-            self.end(0, now, send)?;
-        }
-        Some(())
-    }
-}
-
-impl Cursor {
-    fn wrapped(self, notes: usize) -> Self {
-        if self.index < notes { self } else { Self { cycle: self.cycle + 1, index: 0 } }
-    }
-
-    fn next(self, notes: usize) -> Self {
-        Self { index: self.index + 1, ..self }.wrapped(notes)
-    }
-}
-
-/// The sample on which `voice` ends.
-fn due(line: &Line, voice: &Voice) -> i64 {
-    line.sample_of(voice.end).max(voice.earliest)
-}
-
-/// `None` where the host has no room.
-fn emit(
-    send: &mut impl FnMut(Event) -> bool,
-    sample: i64,
-    channel: u8,
-    kind: EventKind,
-) -> Option<()> {
-    send(Event { sample: sample as u32, channel, kind }).then_some(())
 }

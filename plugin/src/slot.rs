@@ -94,15 +94,27 @@ impl Slot {
     }
 }
 
-fn pack(Song { metre, micros_per_quarter }: Song) -> u64 {
+fn pack(
+    Song {
+        metre,
+        micros_per_quarter,
+    }: Song,
+) -> u64 {
     let metre = u64::from(metre.numerator) << 8 | u64::from(metre.denominator);
     metre << 32 | u64::from(micros_per_quarter)
 }
 
 fn unpack(packed: u64) -> Option<Song> {
     let (numerator, denominator) = ((packed >> 40) as u8, (packed >> 32) as u8);
-    let metre = Metre { at: Ticks(0), numerator, denominator };
-    (packed != 0).then_some(Song { metre, micros_per_quarter: packed as u32 })
+    let metre = Metre {
+        at: Ticks(0),
+        numerator,
+        denominator,
+    };
+    (packed != 0).then_some(Song {
+        metre,
+        micros_per_quarter: packed as u32,
+    })
 }
 
 #[cfg(test)]
@@ -113,10 +125,26 @@ mod tests {
     fn a_song_comes_back_and_only_a_new_metre_asks() {
         let slot = Slot::default();
         assert_eq!(slot.song(), None);
-        let song = Song { metre: Metre { numerator: 7, denominator: 8, ..Metre::COMMON }, micros_per_quarter: 431_000 };
+        let song = Song {
+            metre: Metre {
+                numerator: 7,
+                denominator: 8,
+                ..Metre::COMMON
+            },
+            micros_per_quarter: 431_000,
+        };
         slot.set_song(song);
-        slot.set_song(Song { micros_per_quarter: 500_000, ..song });
-        assert_eq!(slot.song(), Some(Song { micros_per_quarter: 500_000, ..song }));
+        slot.set_song(Song {
+            micros_per_quarter: 500_000,
+            ..song
+        });
+        assert_eq!(
+            slot.song(),
+            Some(Song {
+                micros_per_quarter: 500_000,
+                ..song
+            })
+        );
         assert_eq!(slot.asked(), 1);
         assert!(!slot.is_settled());
         slot.serve(1);

@@ -70,7 +70,12 @@ pub(crate) struct Position(f64);
 
 impl Position {
     /// The transport for the next `frames` samples.
-    pub fn advance(&mut self, controls: &Controls, frames: u32, sample_rate: f64) -> (Transport, Song) {
+    pub fn advance(
+        &mut self,
+        controls: &Controls,
+        frames: u32,
+        sample_rate: f64,
+    ) -> (Transport, Song) {
         let (playing, tempo) = (controls.is_playing(), controls.tempo());
         let position = if playing { self.0 } else { 0.0 };
         let quarters = f64::from(frames) / sample_rate * tempo / 60.0;
@@ -83,7 +88,13 @@ impl Position {
             ..Transport::default()
         };
         let micros_per_quarter = (f64::from(Tempo::DEFAULT_MICROS) * 120.0 / tempo).round() as u32;
-        (transport, Song { metre: Metre::COMMON, micros_per_quarter })
+        (
+            transport,
+            Song {
+                metre: Metre::COMMON,
+                micros_per_quarter,
+            },
+        )
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use famam_shared::instrument::Instrument;
 use famam_shared::score::{Metre, Ticks};
-use nih_plug::prelude::PluginState;
 use nih_plug::plugin::ParamValue;
+use nih_plug::prelude::PluginState;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,9 @@ struct SavedClip {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// It is not JSON, or not of this form.
-    #[error("this song's state of Famam is damaged ({0}); the parameters were kept, the clip was not")]
+    #[error(
+        "this song's state of Famam is damaged ({0}); the parameters were kept, the clip was not"
+    )]
     Damaged(#[from] serde_json::Error),
     /// A newer Famam wrote it.
     #[error(
@@ -126,7 +128,11 @@ impl Session {
 
     /// The fields of the host's state.
     pub(crate) fn write(&self, genre: u16) -> BTreeMap<String, String> {
-        let genre = self.genres().get(usize::from(genre)).cloned().unwrap_or_default();
+        let genre = self
+            .genres()
+            .get(usize::from(genre))
+            .cloned()
+            .unwrap_or_default();
         let kept = self.kept.read();
         let bundle = match &kept.source {
             Source::BuiltIn => None,
@@ -141,34 +147,53 @@ impl Session {
             clip: kept.clip.as_deref().map(SavedClip::of),
         };
         let text = serde_json::to_string(&saved).ok();
-        text.map(|text| (FIELD.to_owned(), text)).into_iter().collect()
+        text.map(|text| (FIELD.to_owned(), text))
+            .into_iter()
+            .collect()
     }
 
     /// Reads the fields of the host's state. Whatever they are, the worker gets a sentence or a
     /// clip.
     pub(crate) fn read(&self, fields: &BTreeMap<String, String>) {
         if let Some(text) = fields.get(FIELD) {
-            self.commands.send(Command::Restore(parse(text).map(Box::new)));
+            self.commands
+                .send(Command::Restore(parse(text).map(Box::new)));
         }
     }
 
     /// The bundle's genres; before it was loaded, those of the one that is compiled in.
     fn genres(&self) -> Arc<Vec<String>> {
         let genres = self.kept.read().genres.clone();
-        if genres.is_empty() { Source::BuiltIn.genres().unwrap_or_default() } else { genres }
+        if genres.is_empty() {
+            Source::BuiltIn.genres().unwrap_or_default()
+        } else {
+            genres
+        }
     }
 
     /// The genre at `index` in words.
     pub(crate) fn genre_text(&self, index: i32) -> String {
-        let name = usize::try_from(index).ok().and_then(|i| self.genres().get(i).cloned());
-        name.unwrap_or_else(|| if index == 0 { "any".to_owned() } else { format!("genre {index}") })
+        let name = usize::try_from(index)
+            .ok()
+            .and_then(|i| self.genres().get(i).cloned());
+        name.unwrap_or_else(|| {
+            if index == 0 {
+                "any".to_owned()
+            } else {
+                format!("genre {index}")
+            }
+        })
     }
 
     /// The index of a genre in words.
     pub(crate) fn genre_index(&self, text: &str) -> Option<i32> {
         let text = text.trim();
         let named = |name: &String| name.eq_ignore_ascii_case(text);
-        let index = self.genres().iter().position(named).map(|index| index as i32);
+        let index = self
+            .genres()
+            .iter()
+            .position(named)
+            .map(|index| index as i32);
         index.or_else(|| text.strip_prefix("genre ").unwrap_or(text).parse().ok())
     }
 }
@@ -199,15 +224,21 @@ fn versioned(text: &str) -> Result<Saved, StateError> {
 /// Puts the genre's parameter where the state's genre stands in its bundle's vocabulary today: the
 /// name is what the state means, the index was the bundle's of that day.
 pub fn follow_genre(state: &mut PluginState) {
-    let Some(Ok(saved)) = state.fields.get(FIELD).map(|text| versioned(text)) else { return };
+    let Some(Ok(saved)) = state.fields.get(FIELD).map(|text| versioned(text)) else {
+        return;
+    };
     if saved.genre.is_empty() {
         return;
     }
     let source = saved.bundle.map_or(Source::BuiltIn, Source::File);
     if let Some(index) = source.genres().and_then(|genres| {
-        genres.iter().position(|name| name.eq_ignore_ascii_case(&saved.genre))
+        genres
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(&saved.genre))
     }) {
-        state.params.insert(GENRE.to_owned(), ParamValue::I32(index as i32));
+        state
+            .params
+            .insert(GENRE.to_owned(), ParamValue::I32(index as i32));
     }
 }
 
@@ -218,7 +249,11 @@ impl SavedClip {
             metre: (clip.metre.numerator, clip.metre.denominator),
             micros_per_quarter: clip.micros_per_quarter,
             origin: clip.origin.clone(),
-            instruments: clip.parts.iter().map(|part| part.instrument.index()).collect(),
+            instruments: clip
+                .parts
+                .iter()
+                .map(|part| part.instrument.index())
+                .collect(),
             notes: clip
                 .notes
                 .iter()
@@ -234,12 +269,19 @@ impl SavedClip {
         if numerator == 0 || !denominator.is_power_of_two() {
             return fail("its metre");
         }
-        let metre = Metre { at: Ticks(0), numerator, denominator };
+        let metre = Metre {
+            at: Ticks(0),
+            numerator,
+            denominator,
+        };
         if self.bars == 0 || self.bars > MAX_BARS {
             return fail("its bars");
         }
-        let instruments: Option<Vec<_>> =
-            self.instruments.iter().map(|&index| Instrument::new(index)).collect();
+        let instruments: Option<Vec<_>> = self
+            .instruments
+            .iter()
+            .map(|&index| Instrument::new(index))
+            .collect();
         let Some(instruments) = instruments.filter(|list| {
             list.iter().collect::<std::collections::HashSet<_>>().len() == list.len()
         }) else {

@@ -26,8 +26,9 @@ use crate::state::{Kept, Restored, Session, StateError};
 
 mod dispatcher;
 mod inference;
+mod member;
 
-use dispatcher::Member;
+use member::Member;
 
 /// Clips on their way to a player: more than the bars that are made while a host suspends it.
 const CLIPS: usize = 128;
@@ -87,11 +88,21 @@ impl Service {
             thread::Builder::new().name(name.to_owned()).spawn(run).ok()
         };
         let threads = [
-            spawn("famam", Box::new(move || dispatcher::run(commands, reports, jobs))),
-            spawn("famam inference", Box::new(move || inference::run(queue, reporter))),
+            spawn(
+                "famam",
+                Box::new(move || dispatcher::run(commands, reports, jobs)),
+            ),
+            spawn(
+                "famam inference",
+                Box::new(move || inference::run(queue, reporter)),
+            ),
         ];
         let threads = threads.into_iter().flatten().collect();
-        let started = Arc::new(Self { sender, threads, next: AtomicU64::new(0) });
+        let started = Arc::new(Self {
+            sender,
+            threads,
+            next: AtomicU64::new(0),
+        });
         *service = Arc::downgrade(&started);
         started
     }
@@ -116,8 +127,11 @@ impl Instance {
         let playhead = Arc::new(Playhead::default());
         let (clips, incoming) = rtrb::RingBuffer::<Arc<Clip>>::new(CLIPS);
         let (outgoing, returned) = rtrb::RingBuffer::new(2 * CLIPS);
-        let commands =
-            Commands { instance: id, sender: service.sender.clone(), slot: slot.clone() };
+        let commands = Commands {
+            instance: id,
+            sender: service.sender.clone(),
+            slot: slot.clone(),
+        };
         let kept = Arc::new(RwLock::new(Kept::default()));
         let session = Session::new(kept.clone(), commands.clone());
         let params = Arc::new(FamamParams::new(&slot, session));
@@ -128,11 +142,26 @@ impl Instance {
             repaint: RepaintNotifier::new(),
             standalone: Arc::default(),
         };
-        let member =
-            Member::new(params.clone(), slot.clone(), kept, view.clone(), clips, returned);
+        let member = Member::new(
+            params.clone(),
+            slot.clone(),
+            kept,
+            view.clone(),
+            clips,
+            returned,
+        );
         commands.send(Command::Join(Box::new(member)));
         let player = Player::new(incoming, outgoing, playhead);
-        (Self { service, view, commands, params, slot }, player)
+        (
+            Self {
+                service,
+                view,
+                commands,
+                params,
+                slot,
+            },
+            player,
+        )
     }
 
     /// A host has activated the instance: if it has no clip, it makes one.
@@ -143,6 +172,9 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let _ = self.service.sender.send((self.commands.instance, Command::Leave));
+        let _ = self
+            .service
+            .sender
+            .send((self.commands.instance, Command::Leave));
     }
 }

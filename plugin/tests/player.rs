@@ -53,10 +53,27 @@ fn expect(heard: &mut Heard, clip: &Clip, run: Run, samples_per_quarter: f64) {
         if ons[..i].iter().any(|on| same(&on) && on.0 == sample) {
             continue;
         }
-        let end = ons[i..].iter().filter(|on| same(on) && on.0 == sample).map(|on| on.3).max().unwrap_or(end);
-        let again = ons[i..].iter().filter(same).find(|on| on.0 > sample).map_or(i64::MAX, |on| on.0);
-        heard.entry(sample).or_default().1.push((channel, pitch, velocity));
-        heard.entry(end.min(again).min(run.to)).or_default().0.push((channel, pitch));
+        let end = ons[i..]
+            .iter()
+            .filter(|on| same(on) && on.0 == sample)
+            .map(|on| on.3)
+            .max()
+            .unwrap_or(end);
+        let again = ons[i..]
+            .iter()
+            .filter(same)
+            .find(|on| on.0 > sample)
+            .map_or(i64::MAX, |on| on.0);
+        heard
+            .entry(sample)
+            .or_default()
+            .1
+            .push((channel, pitch, velocity));
+        heard
+            .entry(end.min(again).min(run.to))
+            .or_default()
+            .0
+            .push((channel, pitch));
     }
 }
 
@@ -72,7 +89,11 @@ fn normal(mut heard: Heard) -> Heard {
 fn random_clip(rng: &mut ChaCha8Rng, id: u64) -> Arc<Clip> {
     let metres = [(4, 4), (3, 4), (7, 8), (6, 8)];
     let (numerator, denominator) = metres[rng.random_range(0..metres.len())];
-    let metre = Metre { at: Ticks(0), numerator, denominator };
+    let metre = Metre {
+        at: Ticks(0),
+        numerator,
+        denominator,
+    };
     let bars = rng.random_range(1..=6);
     // Positions on sixteenths and twelfths, a few of them thick with equal pitches.
     let grid = if rng.random_bool(0.5) { 240 } else { 80 };
@@ -92,7 +113,14 @@ fn random_clip(rng: &mut ChaCha8Rng, id: u64) -> Arc<Clip> {
                 .collect()
         })
         .collect();
-    Arc::new(Clip::from_bars(id, bars, metre, 500_000, Origin::default(), &music))
+    Arc::new(Clip::from_bars(
+        id,
+        bars,
+        metre,
+        500_000,
+        Origin::default(),
+        &music,
+    ))
 }
 
 struct Host {
@@ -109,32 +137,53 @@ impl Host {
         let (clips, incoming) = rtrb::RingBuffer::new(16);
         let (outgoing, _old) = rtrb::RingBuffer::new(64);
         let player = Player::new(incoming, outgoing, Arc::new(Playhead::default()));
-        Self { player, clips, _old, now: 0, heard: Heard::new(), sounding: Default::default() }
+        Self {
+            player,
+            clips,
+            _old,
+            now: 0,
+            heard: Heard::new(),
+            sounding: Default::default(),
+        }
     }
 
     fn block(&mut self, transport: &Transport, frames: u32, settings: Settings) {
         let (now, heard, sounding) = (self.now, &mut self.heard, &mut self.sounding);
         let mut last = (0, 0);
-        self.player.process(transport, frames, settings, false, &mut |event| {
-            let Event { sample, channel, kind } = event;
-            let at = heard.entry(now + i64::from(sample)).or_default();
-            let rank = match kind {
-                EventKind::Off(pitch) => {
-                    assert!(sounding.remove(&(channel, pitch)), "an off without an on: {event:?}");
-                    at.0.push((channel, pitch));
-                    0
-                }
-                EventKind::Program(_) => 1,
-                EventKind::On { pitch, velocity } => {
-                    assert!(sounding.insert((channel, pitch)), "an on without an off: {event:?}");
-                    at.1.push((channel, pitch, velocity));
-                    2
-                }
-            };
-            assert!(sample < frames && (sample, rank) >= last, "out of order: {event:?}");
-            last = (sample, rank);
-            true
-        });
+        self.player
+            .process(transport, frames, settings, false, &mut |event| {
+                let Event {
+                    sample,
+                    channel,
+                    kind,
+                } = event;
+                let at = heard.entry(now + i64::from(sample)).or_default();
+                let rank = match kind {
+                    EventKind::Off(pitch) => {
+                        assert!(
+                            sounding.remove(&(channel, pitch)),
+                            "an off without an on: {event:?}"
+                        );
+                        at.0.push((channel, pitch));
+                        0
+                    }
+                    EventKind::Program(_) => 1,
+                    EventKind::On { pitch, velocity } => {
+                        assert!(
+                            sounding.insert((channel, pitch)),
+                            "an on without an off: {event:?}"
+                        );
+                        at.1.push((channel, pitch, velocity));
+                        2
+                    }
+                };
+                assert!(
+                    sample < frames && (sample, rank) >= last,
+                    "out of order: {event:?}"
+                );
+                last = (sample, rank);
+                true
+            });
         self.now += i64::from(frames);
     }
 }
@@ -154,7 +203,11 @@ fn every_note_falls_where_the_rule_from_the_songs_start_puts_it() {
     for seed in 0..300 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let rate = RATES[rng.random_range(0..RATES.len())];
-        let tempo = if rng.random_bool(0.3) { 120.0 } else { rng.random_range(40.0..280.0) };
+        let tempo = if rng.random_bool(0.3) {
+            120.0
+        } else {
+            rng.random_range(40.0..280.0)
+        };
         let per_quarter = rate * 60.0 / tempo;
         let clip = random_clip(&mut rng, 1);
         let mut host = Host::new();
@@ -178,10 +231,19 @@ fn every_note_falls_where_the_rule_from_the_songs_start_puts_it() {
             }
             let position = song as f64 / per_quarter;
             let to = host.now;
-            let run = Run { sample: run as f64, position, from: run, to, limit: f64::INFINITY };
+            let run = Run {
+                sample: run as f64,
+                position,
+                from: run,
+                to,
+                limit: f64::INFINITY,
+            };
             expect(&mut expected, &clip, run, per_quarter);
             if rng.random_bool(0.5) {
-                let stopped = Transport { sample_rate: rate, ..Transport::default() };
+                let stopped = Transport {
+                    sample_rate: rate,
+                    ..Transport::default()
+                };
                 host.block(&stopped, frames(&mut rng), Settings::default());
             }
         }
@@ -229,7 +291,13 @@ fn loops_wrap_on_the_sample_of_their_end() {
             let next = sample + (end - position) * per_quarter;
             let from = (sample + 0.49).floor() as i64;
             let until = ((next + 0.49).floor() as i64).min(to);
-            let run = Run { sample, position, from, to: until, limit: end };
+            let run = Run {
+                sample,
+                position,
+                from,
+                to: until,
+                limit: end,
+            };
             expect(&mut expected, &clip, run, per_quarter);
             if until < to {
                 passes.push((next, start));
@@ -243,9 +311,28 @@ fn loops_wrap_on_the_sample_of_their_end() {
 /// up, on the channel of `program`.
 fn bells(id: u64, program: u8, metre: Metre, bars: u32) -> Arc<Clip> {
     let who = Instrument::new(program).unwrap();
-    let bar = |pitch| vec![(who, Note { start: Ticks(0), pitch, duration: metre.bar(), velocity: 64 })];
-    let music: Vec<_> = (0..bars as u8).map(|bar_number| bar(60 + bar_number)).collect();
-    Arc::new(Clip::from_bars(id, bars, metre, 500_000, Origin::default(), &music))
+    let bar = |pitch| {
+        vec![(
+            who,
+            Note {
+                start: Ticks(0),
+                pitch,
+                duration: metre.bar(),
+                velocity: 64,
+            },
+        )]
+    };
+    let music: Vec<_> = (0..bars as u8)
+        .map(|bar_number| bar(60 + bar_number))
+        .collect();
+    Arc::new(Clip::from_bars(
+        id,
+        bars,
+        metre,
+        500_000,
+        Origin::default(),
+        &music,
+    ))
 }
 
 /// 120 quarters a minute at 48 kHz: 24,000 samples a quarter.
@@ -275,7 +362,11 @@ impl Host {
         self.heard
             .iter()
             .map(|(sample, (offs, ons))| {
-                (quarter(sample), offs.iter().map(|off| off.1).collect(), ons.iter().map(pitch).collect())
+                (
+                    quarter(sample),
+                    offs.iter().map(|off| off.1).collect(),
+                    ons.iter().map(pitch).collect(),
+                )
             })
             .collect()
     }
@@ -306,10 +397,25 @@ fn the_hosts_metre_says_where_clips_are_exchanged() {
         ..at(quarters)
     };
     host.block(&seven(0.0), 24_000, Settings::default());
-    host.clips.push(bells(2, 0, Metre { numerator: 7, denominator: 8, ..Metre::COMMON }, 2)).unwrap();
+    host.clips
+        .push(bells(
+            2,
+            0,
+            Metre {
+                numerator: 7,
+                denominator: 8,
+                ..Metre::COMMON
+            },
+            2,
+        ))
+        .unwrap();
     (1..6).for_each(|quarter| host.block(&seven(f64::from(quarter)), 24_000, Settings::default()));
     // Bar lines at 1 and 4.5: it comes at 1; its own bars begin at 3.5.
-    let expected = vec![(0.0, vec![], vec![60]), (1.0, vec![60], vec![]), (3.5, vec![], vec![61])];
+    let expected = vec![
+        (0.0, vec![], vec![60]),
+        (1.0, vec![60], vec![]),
+        (3.5, vec![], vec![61]),
+    ];
     assert_eq!(host.by_quarter(), expected);
 }
 
@@ -317,7 +423,15 @@ fn the_hosts_metre_says_where_clips_are_exchanged() {
 fn where_play_finds_no_clip_the_first_enters_at_the_next_beat_of_its_bar() {
     let who = Instrument::new(0).unwrap();
     let note = |start, pitch| {
-        (who, Note { start: Ticks(start), pitch, duration: Ticks(480), velocity: 64 })
+        (
+            who,
+            Note {
+                start: Ticks(start),
+                pitch,
+                duration: Ticks(480),
+                velocity: 64,
+            },
+        )
     };
     let bar = vec![note(0, 60), note(960, 61), note(1920, 62), note(2880, 63)];
     let clip = Clip::from_bars(1, 2, Metre::COMMON, 500_000, Origin::default(), &[bar]);
@@ -328,19 +442,41 @@ fn where_play_finds_no_clip_the_first_enters_at_the_next_beat_of_its_bar() {
     host.now = 9 * 24_000 + 12_000;
     host.block(&at(9.5), 12_000, Settings::default());
     host.play(10, 12, Settings::default());
-    let ons: Vec<_> = host.by_quarter().into_iter().filter(|heard| !heard.2.is_empty()).collect();
-    assert_eq!(ons, vec![(10.0, vec![], vec![62]), (11.0, vec![], vec![63])]);
+    let ons: Vec<_> = host
+        .by_quarter()
+        .into_iter()
+        .filter(|heard| !heard.2.is_empty())
+        .collect();
+    assert_eq!(
+        ons,
+        vec![(10.0, vec![], vec![62]), (11.0, vec![], vec![63])]
+    );
 }
 
 #[test]
 fn a_growing_clip_keeps_its_place_and_its_notes() {
     let who = Instrument::new(0).unwrap();
     let note = |start, pitch, duration| {
-        (who, Note { start: Ticks(start), pitch, duration: Ticks(duration), velocity: 64 })
+        (
+            who,
+            Note {
+                start: Ticks(start),
+                pitch,
+                duration: Ticks(duration),
+                velocity: 64,
+            },
+        )
     };
-    let bars = vec![vec![note(1920, 60, 3840)], vec![note(1920, 61, 960)]];
+    let bars = [vec![note(1920, 60, 3840)], vec![note(1920, 61, 960)]];
     let version = |done: usize| {
-        Arc::new(Clip::from_bars(1, 4, Metre::COMMON, 500_000, Origin::default(), &bars[..done]))
+        Arc::new(Clip::from_bars(
+            1,
+            4,
+            Metre::COMMON,
+            500_000,
+            Origin::default(),
+            &bars[..done],
+        ))
     };
     let mut host = Host::new();
     host.play(4, 5, Settings::default());
@@ -362,30 +498,59 @@ fn a_growing_clip_keeps_its_place_and_its_notes() {
 fn whatever_ends_the_music_ends_every_note_once() {
     type Ending = fn(&mut Host);
     let endings: [(&str, Ending); 7] = [
-        ("stop", |host| host.block(&Transport::default(), 512, Settings::default())),
-        ("seek", |host| host.block(&at(61.0), 512, Settings::default())),
+        ("stop", |host| {
+            host.block(&Transport::default(), 512, Settings::default())
+        }),
+        ("seek", |host| {
+            host.block(&at(61.0), 512, Settings::default())
+        }),
         ("reset", |host| {
             host.player.reset();
-            host.block(&Transport { sample_rate: 96_000.0, ..at(2.0) }, 512, Settings::default());
+            host.block(
+                &Transport {
+                    sample_rate: 96_000.0,
+                    ..at(2.0)
+                },
+                512,
+                Settings::default(),
+            );
         }),
         ("panic", |host| {
             let mut offs = 0;
-            host.player.process(&at(2.0), 512, Settings::default(), true, &mut |event| {
-                offs += usize::from(matches!(event.kind, EventKind::Off(_)));
-                true
-            });
+            host.player
+                .process(&at(2.0), 512, Settings::default(), true, &mut |event| {
+                    offs += usize::from(matches!(event.kind, EventKind::Off(_)));
+                    true
+                });
             assert_eq!(offs, 1);
             host.sounding.clear();
         }),
         ("bypass", |host| {
-            host.block(&at(2.0), 512, Settings { bypass: true, ..Settings::default() });
+            host.block(
+                &at(2.0),
+                512,
+                Settings {
+                    bypass: true,
+                    ..Settings::default()
+                },
+            );
         }),
         ("another output", |host| {
             let output = Output::OnePart(5);
-            host.block(&at(2.0), 512, Settings { output, ..Settings::default() });
+            host.block(
+                &at(2.0),
+                512,
+                Settings {
+                    output,
+                    ..Settings::default()
+                },
+            );
         }),
         ("a position that is none", |host| {
-            let nowhere = Transport { position: Some(f64::NAN), ..at(0.0) };
+            let nowhere = Transport {
+                position: Some(f64::NAN),
+                ..at(0.0)
+            };
             host.block(&nowhere, 512, Settings::default());
         }),
     ];
@@ -404,7 +569,13 @@ fn a_host_without_room_gets_the_offs_later() {
     let mut host = Host::new();
     host.clips.push(bells(1, 0, Metre::COMMON, 1)).unwrap();
     host.play(0, 2, Settings::default());
-    host.player.process(&Transport::default(), 64, Settings::default(), false, &mut |_| false);
+    host.player.process(
+        &Transport::default(),
+        64,
+        Settings::default(),
+        false,
+        &mut |_| false,
+    );
     assert_eq!(host.sounding.len(), 1);
     host.block(&Transport::default(), 64, Settings::default());
     assert!(host.sounding.is_empty());
@@ -415,25 +586,48 @@ fn programs_go_out_before_the_notes_that_they_are_for() {
     let programs = |settings: Settings| {
         let mut host = Host::new();
         let who = |index| Instrument::new(index).unwrap();
-        let note = Note { start: Ticks(0), pitch: 60, duration: Ticks(960), velocity: 64 };
+        let note = Note {
+            start: Ticks(0),
+            pitch: 60,
+            duration: Ticks(960),
+            velocity: 64,
+        };
         let music = vec![vec![(who(128), note), (who(33), note), (who(4), note)]];
         let clip = Clip::from_bars(1, 1, Metre::COMMON, 500_000, Origin::default(), &music);
         host.clips.push(Arc::new(clip)).unwrap();
         let mut events = Vec::new();
-        host.player.process(&at(0.0), 64, settings, false, &mut |event| {
-            events.push((event.channel, event.kind));
-            true
-        });
+        host.player
+            .process(&at(0.0), 64, settings, false, &mut |event| {
+                events.push((event.channel, event.kind));
+                true
+            });
         events
     };
-    let on = EventKind::On { pitch: 60, velocity: 64 };
-    let all = Settings { programs: true, ..Settings::default() };
-    let expected =
-        [(0, EventKind::Program(4)), (1, EventKind::Program(33)), (0, on), (1, on), (9, on)];
+    let on = EventKind::On {
+        pitch: 60,
+        velocity: 64,
+    };
+    let all = Settings {
+        programs: true,
+        ..Settings::default()
+    };
+    let expected = [
+        (0, EventKind::Program(4)),
+        (1, EventKind::Program(33)),
+        (0, on),
+        (1, on),
+        (9, on),
+    ];
     assert_eq!(programs(all), expected);
-    let second = Settings { output: Output::OnePart(1), ..all };
+    let second = Settings {
+        output: Output::OnePart(1),
+        ..all
+    };
     assert_eq!(programs(second), [(0, EventKind::Program(33)), (0, on)]);
-    let drums = Settings { output: Output::OnePart(9), ..all };
+    let drums = Settings {
+        output: Output::OnePart(9),
+        ..all
+    };
     assert_eq!(programs(drums), [(0, on)]);
     assert_eq!(programs(Settings::default()), [(0, on), (1, on), (9, on)]);
 }

@@ -9,7 +9,8 @@ use famam_plugin::player::{EventKind, Player, Settings, Transport};
 use famam_plugin::snapshot::Activity;
 use famam_plugin::state::FIELD;
 use famam_plugin::worker::Instance;
-use nih_plug::params::{InternalParamMut, IntParam, Param, Params};
+use famam_shared::score::Metre;
+use nih_plug::params::{IntParam, InternalParamMut, Param, Params};
 
 fn set(parameter: &IntParam, value: i32) {
     // SAFETY: nothing else uses these parameters.
@@ -25,10 +26,12 @@ fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 fn settled(instance: &Instance) -> Arc<Clip> {
-    until("the worker", || instance.slot.is_settled());
-    let snapshot = instance.view.snapshot();
-    assert!(matches!(snapshot.activity, Activity::Ready { .. }), "{snapshot:?}");
-    snapshot.clip.expect("a clip")
+    until("the worker", || {
+        let activity = instance.view.snapshot().activity;
+        assert!(!matches!(activity, Activity::Failed(_)), "{activity:?}");
+        instance.slot.is_settled() && matches!(activity, Activity::Ready { .. })
+    });
+    instance.view.snapshot().clip.expect("a clip")
 }
 
 /// An instance with this seed and this many bars, and its player.
@@ -84,14 +87,23 @@ fn one_seed_is_one_clip_and_another_is_another() {
 fn a_newer_request_wins_and_cancel_ends_one() {
     let (instance, _player) = instance(1, 64);
     instance.start();
-    until("a first bar", || instance.view.snapshot().clip.is_some_and(|clip| clip.done > 0));
+    until("a first bar", || {
+        instance
+            .view
+            .snapshot()
+            .clip
+            .is_some_and(|clip| clip.done > 0)
+    });
     set(&instance.params.controls.bars, 1);
     let clip = settled(&instance);
     assert_eq!((clip.bars, clip.done), (1, 1));
 
     set(&instance.params.controls.bars, 64);
     until("its making", || {
-        matches!(instance.view.snapshot().activity, Activity::Generating { bars: 64, .. })
+        matches!(
+            instance.view.snapshot().activity,
+            Activity::Generating { bars: 64, .. }
+        )
     });
     instance.commands.cancel();
     settled(&instance);
@@ -101,7 +113,9 @@ fn a_newer_request_wins_and_cancel_ends_one() {
 fn instances_take_turns_bar_by_bar() {
     let (long, _long_player) = instance(1, 64);
     long.start();
-    until("a first bar", || long.view.snapshot().clip.is_some_and(|clip| clip.done > 0));
+    until("a first bar", || {
+        long.view.snapshot().clip.is_some_and(|clip| clip.done > 0)
+    });
     let (short, _short_player) = instance(1, 1);
     short.start();
     settled(&short);
@@ -121,12 +135,59 @@ fn a_song_comes_back_without_its_model() {
     let (new, _new_player) = instance(9, 3);
     new.start();
     new.params.deserialize_fields(&fields);
-    until("the notice", || new.view.snapshot().notice.is_some_and(|notice| notice.contains("gone")));
+    until("the notice", || {
+        new.view
+            .snapshot()
+            .notice
+            .is_some_and(|notice| notice.contains("gone"))
+    });
     let restored = settled(&new);
-    assert_eq!((&restored.notes, &restored.parts), (&clip.notes, &clip.parts));
+    assert_eq!(
+        (&restored.notes, &restored.parts),
+        (&clip.notes, &clip.parts)
+    );
     assert_eq!(restored.origin, clip.origin);
     // What was restored is what is saved again.
     assert_eq!(new.params.serialize_fields(), fields);
+}
+
+/// A state of version 1, as the first release wrote it: it opens for ever.
+const FIRST: &str = r#"{"version":1,"bundle":null,"model":"m","hash":"h","genre":"any","clip":{
+    "bars":2,"metre":[3,4],"micros_per_quarter":600000,
+    "origin":{"model":"m","hash":"h","genre":"any","seed":42},"instruments":[128,33],
+    "notes":[[0,240,0,36,100],[960,1920,1,40,80],[5759,1,0,38,1]]}}"#;
+
+#[test]
+fn the_first_version_opens() {
+    let (instance, _player) = instance(1, 1);
+    let fields = BTreeMap::from([(FIELD.to_owned(), FIRST.to_owned())]);
+    instance.params.deserialize_fields(&fields);
+    instance.start();
+    let clip = settled(&instance);
+    let metre = Metre {
+        numerator: 3,
+        ..Metre::COMMON
+    };
+    assert_eq!(
+        (clip.bars, clip.metre, clip.micros_per_quarter),
+        (2, metre, 600_000)
+    );
+    let parts = clip
+        .parts
+        .iter()
+        .map(|part| (part.instrument.index(), part.channel));
+    assert_eq!(parts.collect::<Vec<_>>(), [(128, 9), (33, 0)]);
+    let notes = clip
+        .notes
+        .iter()
+        .map(|n| (n.start.0, n.duration.0, n.part, n.pitch, n.velocity));
+    let expected = [
+        (0, 240, 0, 36, 100),
+        (960, 1920, 1, 40, 80),
+        (5759, 1, 0, 38, 1),
+    ];
+    assert_eq!(notes.collect::<Vec<_>>(), expected);
+    assert_eq!(clip.origin.seed, 42);
 }
 
 #[test]
@@ -142,9 +203,15 @@ fn a_newer_state_is_refused_with_a_sentence_and_garbage_too() {
         ),
     ] {
         let (instance, _player) = instance(1, 1);
-        instance.params.deserialize_fields(&BTreeMap::from([(FIELD.to_owned(), text.to_owned())]));
+        instance
+            .params
+            .deserialize_fields(&BTreeMap::from([(FIELD.to_owned(), text.to_owned())]));
         until(words, || {
-            instance.view.snapshot().notice.is_some_and(|notice| notice.contains(words))
+            instance
+                .view
+                .snapshot()
+                .notice
+                .is_some_and(|notice| notice.contains(words))
         });
     }
 }
@@ -153,11 +220,20 @@ fn a_newer_state_is_refused_with_a_sentence_and_garbage_too() {
 fn values_read_back_as_they_are_shown() {
     let (instance, _player) = instance(1, 1);
     let controls = &instance.params.controls;
-    for parameter in [&controls.genre, &controls.top_k, &controls.seed, &controls.part] {
+    for parameter in [
+        &controls.genre,
+        &controls.top_k,
+        &controls.seed,
+        &controls.part,
+    ] {
         for value in 0..=16 {
             let normalized = parameter.preview_normalized(value);
             let text = parameter.normalized_value_to_string(normalized, true);
-            assert_eq!(parameter.string_to_normalized_value(&text), Some(normalized), "{text}");
+            assert_eq!(
+                parameter.string_to_normalized_value(&text),
+                Some(normalized),
+                "{text}"
+            );
         }
     }
 }

@@ -47,13 +47,18 @@ impl Transport {
     pub(super) fn motion(&self) -> Option<Motion> {
         let position = |quarters: f64| (quarters.abs() < FARTHEST).then_some(quarters * TICKS);
         let start = self.position.and_then(position).filter(|_| self.playing)?;
-        let tempo = self.tempo.filter(|tempo| (1.0..=100_000.0).contains(tempo)).unwrap_or(120.0);
+        let tempo = self
+            .tempo
+            .filter(|tempo| (1.0..=100_000.0).contains(tempo))
+            .unwrap_or(120.0);
         let samples_per_tick = self.sample_rate * 60.0 / tempo / TICKS;
         let loop_range = self
             .loop_range
             .and_then(|(from, to)| Some((position(from)?, position(to)?)))
             .filter(|(from, to)| (to - from) * samples_per_tick >= 1.0);
-        let bar_length = self.bar_length.filter(|length| (0.01..=1e3).contains(length));
+        let bar_length = self
+            .bar_length
+            .filter(|length| (0.01..=1e3).contains(length));
         Some(Motion {
             start,
             samples_per_tick,

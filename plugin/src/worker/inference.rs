@@ -16,7 +16,10 @@ use crate::model::Source;
 /// What the dispatcher orders.
 pub(super) enum Job {
     /// Load this model for an instance, even if it has it.
-    Load { instance: InstanceId, source: Source },
+    Load {
+        instance: InstanceId,
+        source: Source,
+    },
     /// Make a clip. Its genre is any where the model has no genre of this index.
     Generate {
         instance: InstanceId,
@@ -30,17 +33,27 @@ pub(super) enum Job {
 }
 
 /// What becomes of it.
-pub(super) enum Report {
+pub(super) struct Report {
+    pub instance: InstanceId,
+    pub news: News,
+}
+
+/// What there is to tell of an instance.
+pub(super) enum News {
     /// A model is there.
-    Loaded { instance: InstanceId, source: Source, model: Model },
+    Loaded { source: Source, model: Model },
     /// A model is not.
-    LoadFailed { instance: InstanceId, source: Source, why: String },
-    /// A clip begins; these are its genre and its place in the instance's order.
-    Bar { instance: InstanceId, id: u64, bar: GeneratedBar, tokens_per_second: f64 },
+    LoadFailed { source: Source, why: String },
+    /// The next bar of a clip, and the speed of its bars so far.
+    Bar {
+        id: u64,
+        bar: GeneratedBar,
+        tokens_per_second: f64,
+    },
     /// All bars of a clip are done.
-    Done { instance: InstanceId, id: u64 },
+    Done { id: u64 },
     /// A clip will not be finished.
-    Failed { instance: InstanceId, id: u64, why: String },
+    Failed { id: u64, why: String },
 }
 
 /// What there is to know of a model.
@@ -118,8 +131,6 @@ pub(super) fn run(jobs: Receiver<Job>, reports: Sender<Report>) {
 }
 
 fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports: &Sender<Report>) {
-    // The dispatcher lives as long as this thread's orders.
-    let tell = |report| drop(reports.send(report));
     match job {
         Job::Leave(instance) => {
             queue.retain(|running| running.instance != instance);
@@ -127,29 +138,44 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
         }
         Job::Load { instance, source } => {
             if let Err(why) = load(engines, instance, &source, reports) {
-                tell(Report::LoadFailed { instance, source, why });
+                tell(reports, instance, News::LoadFailed { source, why });
             }
         }
-        Job::Generate { instance, id, source, mut request, cancel } => {
+        Job::Generate {
+            instance,
+            id,
+            source,
+            mut request,
+            cancel,
+        } => {
             queue.retain(|running| running.instance != instance);
             let engine = match engines.get(instance, &source) {
                 Some(engine) => Ok(engine),
                 None => load(engines, instance, &source, reports),
             };
             let generator = engine.and_then(|engine| {
-                if usize::from(request.conditioning.genre) >= engine.manifest().vocabulary.genres.len() {
+                let genres = engine.manifest().vocabulary.genres.len();
+                if usize::from(request.conditioning.genre) >= genres {
                     request.conditioning.genre = 0;
                 }
                 guarded(|| Generator::new(&*engine, request, cancel))?.map_err(|e| e.to_string())
             });
             match generator {
-                Ok(generator) => {
-                    queue.push_back(Running { instance, id, generator, busy: Duration::ZERO });
-                }
-                Err(why) => tell(Report::Failed { instance, id, why }),
+                Ok(generator) => queue.push_back(Running {
+                    instance,
+                    id,
+                    generator,
+                    busy: Duration::ZERO,
+                }),
+                Err(why) => tell(reports, instance, News::Failed { id, why }),
             }
         }
     }
+}
+
+fn tell(reports: &Sender<Report>, instance: InstanceId, news: News) {
+    // Where nobody listens any more the process is ending.
+    let _ = reports.send(Report { instance, news });
 }
 
 fn load(
@@ -167,7 +193,8 @@ fn load(
         engine: engine.name(),
         fallback: engine.fallback().map(str::to_owned),
     };
-    let _ = reports.send(Report::Loaded { instance, source: source.clone(), model });
+    let source = source.clone();
+    tell(reports, instance, News::Loaded { source, model });
     Ok(engine)
 }
 
@@ -177,19 +204,27 @@ fn one_bar(mut running: Running, reports: &Sender<Report>) -> Option<Running> {
     let began = Instant::now();
     let bar = guarded(|| running.generator.next());
     running.busy += began.elapsed();
-    let report = match bar {
+    let news = match bar {
         Ok(Some(Ok(bar))) => {
             let tokens = running.generator.tokens_drawn() as f64;
             let tokens_per_second = tokens / running.busy.as_secs_f64().max(1e-9);
-            let _ = reports.send(Report::Bar { instance, id, bar, tokens_per_second });
+            let news = News::Bar {
+                id,
+                bar,
+                tokens_per_second,
+            };
+            tell(reports, instance, news);
             return Some(running);
         }
-        Ok(None) => Report::Done { instance, id },
+        Ok(None) => News::Done { id },
         Ok(Some(Err(GenerationError::Cancelled))) => return None,
-        Ok(Some(Err(error))) => Report::Failed { instance, id, why: error.to_string() },
-        Err(why) => Report::Failed { instance, id, why },
+        Ok(Some(Err(error))) => News::Failed {
+            id,
+            why: error.to_string(),
+        },
+        Err(why) => News::Failed { id, why },
     };
-    let _ = reports.send(report);
+    tell(reports, instance, news);
     None
 }
 
@@ -197,7 +232,9 @@ fn one_bar(mut running: Running, reports: &Sender<Report>) -> Option<Running> {
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
-        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+        let words = words
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason");
         format!("a fault in Famam ({words}); please report it")
     })
 }
