@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use egui::{
     Align, Align2, CentralPanel, DragValue, FontId, Frame, Key, Layout, Margin, Panel, RichText,
-    ScrollArea, Ui, vec2,
+    ScrollArea, Ui,
 };
 use nih_plug::context::gui::GuiContext;
 use nih_plug::editor::dpi::LogicalSize;
@@ -27,6 +27,7 @@ use crate::standalone;
 mod controls;
 mod icon;
 mod kit;
+mod legend;
 mod models;
 mod palette;
 mod parameter;
@@ -207,7 +208,7 @@ fn transport(ui: &mut Ui, clock: &standalone::Controls) {
 fn music(ui: &mut Ui, snapshot: &Snapshot, playhead: Option<f64>) {
     match &snapshot.clip {
         Some(clip) if !clip.notes.is_empty() => {
-            legend(ui, clip);
+            legend::show(ui, clip);
             ui.add_space(2.0);
             let grows = matches!(snapshot.activity, Activity::Generating { .. });
             piano_roll::show(ui, clip, grows, playhead);
@@ -240,39 +241,6 @@ fn emptiness(activity: &Activity) -> &'static str {
         }
         Activity::Failed(_) => "No music yet. The line below says what went wrong.",
     }
-}
-
-/// The instruments in their colours.
-fn legend(ui: &mut Ui, clip: &Clip) {
-    ui.horizontal_wrapped(|ui| {
-        for (i, (part, color)) in clip
-            .parts
-            .iter()
-            .zip(palette::of_parts(&clip.parts))
-            .enumerate()
-        {
-            let notes = clip
-                .notes
-                .iter()
-                .filter(|note| usize::from(note.part) == i)
-                .count();
-            let row = ui.horizontal(|ui| {
-                ui.spacing_mut().item_spacing.x = 5.0;
-                let (mark, _) = ui.allocate_exact_size(vec2(10.0, 14.0), egui::Sense::hover());
-                let mark = egui::Rect::from_center_size(mark.center(), vec2(10.0, 10.0));
-                ui.painter().rect_filled(mark, 3.0, color);
-                ui.label(RichText::new(part.instrument.name()).size(12.0));
-            });
-            row.response
-                .on_hover_text(format!("Channel {}, {notes} notes", part.channel + 1));
-            ui.add_space(6.0);
-        }
-        if clip.merged_parts() > 0 {
-            let text = format!("{} parts share channel 16", clip.merged_parts() + 1);
-            ui.label(RichText::new(text).small().color(palette::WARNING))
-                .on_hover_text("MIDI has 15 channels besides the drums'.");
-        }
-    });
 }
 
 /// What a clip was made from, in words.
