@@ -128,6 +128,8 @@ pub type Around<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
 
 /// An instance of the plugin, on the thread that made it.
 pub trait Host {
+    /// Sets parameters of an instance that is not active.
+    fn set(&mut self, changes: &[(ParameterId, f64)]) -> Result<(), HostError>;
     /// Makes it ready to process blocks of up to `max_frames` samples; if it was ready, it is
     /// deactivated first.
     fn activate(&mut self, sample_rate: f64, max_frames: u32) -> Result<(), HostError>;

@@ -4,5 +4,6 @@
 pub mod built;
 pub mod host;
 pub mod oracle;
+pub mod performance;
 pub mod song;
 pub mod state;

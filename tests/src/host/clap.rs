@@ -122,6 +122,17 @@ impl ClapHost {
     }
 }
 
+impl ClapHost {
+    /// Puts parameter changes into the input.
+    fn take(&mut self, changes: &[(ParameterId, f64)]) {
+        self.input.clear();
+        for &(parameter, value) in changes {
+            let change = ParamValueEvent::new(0, clap_id(parameter), Pckn::match_all(), value);
+            self.input.push(&change);
+        }
+    }
+}
+
 fn transport_event(transport: &Transport) -> TransportEvent {
     let mut flags = TransportFlags::HAS_TEMPO
         | TransportFlags::HAS_BEATS_TIMELINE
@@ -188,6 +199,18 @@ fn clap_id(parameter: ParameterId) -> ClapId {
 }
 
 impl Host for ClapHost {
+    fn set(&mut self, changes: &[(ParameterId, f64)]) -> Result<(), HostError> {
+        self.take(changes);
+        let mut plugin = self
+            .instance
+            .inactive_plugin_handle()
+            .ok_or_else(|| HostError::refused("set parameters while it is active"))?;
+        let mut output = self.output.as_output();
+        self.parameters
+            .flush(&mut plugin, &self.input.as_input(), &mut output);
+        Ok(())
+    }
+
     fn activate(&mut self, sample_rate: f64, max_frames: u32) -> Result<(), HostError> {
         self.deactivate();
         let configuration = PluginAudioConfiguration {
@@ -230,15 +253,11 @@ impl Host for ClapHost {
         events: &mut Vec<Event>,
         around: Around<'_>,
     ) -> Result<(), HostError> {
+        self.take(&block.changes);
         let processor = self
             .processor
             .as_mut()
             .ok_or_else(|| HostError::refused("process before activate"))?;
-        self.input.clear();
-        for &(parameter, value) in &block.changes {
-            let change = ParamValueEvent::new(0, clap_id(parameter), Pckn::match_all(), value);
-            self.input.push(&change);
-        }
         self.output.clear();
         let transport = transport_event(&block.transport);
         let mut ports = AudioPorts::with_capacity(CHANNELS, 1);

@@ -340,6 +340,14 @@ fn accepted(result: tresult, what: &str) -> Result<(), HostError> {
 }
 
 impl Host for Vst3Host {
+    fn set(&mut self, changes: &[(ParameterId, f64)]) -> Result<(), HostError> {
+        changes.iter().try_for_each(|&(parameter, value)| {
+            // SAFETY: a plain call.
+            let result = unsafe { self.controller.setParamNormalized(parameter.0, value) };
+            accepted(result, &format!("set {parameter:?}"))
+        })
+    }
+
     fn activate(&mut self, sample_rate: f64, max_frames: u32) -> Result<(), HostError> {
         self.deactivate();
         self.sample_rate = sample_rate;
