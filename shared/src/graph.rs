@@ -166,10 +166,10 @@ pub(crate) fn check(
             why: why.to_owned(),
         })
     };
-    if t.d_model % t.heads != 0 || t.head_dim() % 2 != 0 {
+    if !t.d_model.is_multiple_of(t.heads) || !t.head_dim().is_multiple_of(2) {
         return refuse("d_model must be a multiple of heads, and the width of a head even");
     }
-    if t.heads % t.kv_heads != 0 {
+    if !t.heads.is_multiple_of(t.kv_heads) {
         return refuse("heads must be a multiple of kv_heads");
     }
     if !t.embedding_scale.is_finite() {

@@ -75,6 +75,24 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
+/// The version of ONNX Runtime's library at `path`, which is loaded already.
+pub(super) fn version(path: &Path) -> Result<String, String> {
+    let failed = |error: libloading::Error| error.to_string();
+    // SAFETY: the library's initializers ran when it was loaded.
+    let library = unsafe { libloading::Library::new(path) }.map_err(failed)?;
+    // SAFETY: the type is that of `onnxruntime_c_api.h`.
+    let base = unsafe {
+        library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
+    };
+    let base = base.map_err(failed)?;
+    // SAFETY: the library returns its static table or null, and the version is a static string.
+    let version = unsafe {
+        let base = base().as_ref().ok_or("it has no API")?;
+        std::ffi::CStr::from_ptr((base.GetVersionString)())
+    };
+    Ok(version.to_string_lossy().into_owned())
+}
+
 /// The file that this code was loaded from.
 #[cfg(unix)]
 fn module() -> Option<PathBuf> {

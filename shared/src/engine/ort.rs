@@ -2,7 +2,7 @@
 //! its caches and binds the same tensor as past input and present output, so that they are written
 //! in place; the integer inputs are bound once and rewritten for each run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ndarray::ArrayView3;
@@ -13,7 +13,7 @@ use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 use parking_lot::Mutex;
 
-use super::rows::{Inputs, Rows, grow};
+use super::rows::{Inputs, Rows, carry};
 use super::{Engine, EngineError, Stream, library};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
@@ -28,32 +28,50 @@ const NAME: &str = "ONNX Runtime";
 /// # Errors
 /// The library is missing, of another version, or does not start.
 pub fn environment(path: Option<&Path>) -> Result<&'static Environment, EngineError> {
+    started(path).map(|started| &started.environment)
+}
+
+struct Started {
+    environment: Environment,
+    version: String,
+}
+
+fn started(path: Option<&Path>) -> Result<&'static Started, EngineError> {
     /// The environment, or the library and what it said.
-    static STARTED: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
-    // A missing library is looked for again: somebody may have put it there since.
-    if STARTED.get().is_none() && path.is_none() {
-        library::find()?;
-    }
-    let started = STARTED.get_or_init(|| {
-        let path = match path {
-            Some(path) => path.to_path_buf(),
-            None => library::find().map_err(|error| (String::new(), error.to_string()))?,
-        };
-        let failed = |why: String| (path.display().to_string(), why);
-        let builder = ort::init_from(&path).map_err(|error| failed(error.to_string()))?;
-        let environment = builder.with_name("famam").with_telemetry(false).build();
-        environment.map_err(|error| failed(error.to_string()))
-    });
-    let library = |(path, why): &(String, String)| EngineError::Library {
-        path: path.clone(),
-        why: why.clone(),
+    static STARTED: OnceLock<Result<Started, (PathBuf, String)>> = OnceLock::new();
+    let started = match (STARTED.get(), path) {
+        (Some(started), _) => started,
+        // A library that is missing is looked for again the next time.
+        (None, None) => {
+            let path = library::find()?;
+            STARTED.get_or_init(|| start(&path).map_err(|why| (path, why)))
+        }
+        (None, Some(path)) => {
+            STARTED.get_or_init(|| start(path).map_err(|why| (path.to_path_buf(), why)))
+        }
     };
-    started.as_ref().map_err(library)
+    started
+        .as_ref()
+        .map_err(|(path, why)| EngineError::Library {
+            path: path.display().to_string(),
+            why: why.clone(),
+        })
+}
+
+fn start(path: &Path) -> Result<Started, String> {
+    let builder = ort::init_from(path).map_err(|error| error.to_string())?;
+    let version = library::version(path)?;
+    let environment = builder.with_name("famam").with_telemetry(false).build();
+    Ok(Started {
+        environment: environment.map_err(|error| error.to_string())?,
+        version,
+    })
 }
 
 /// A model in ONNX Runtime.
 pub(super) struct Ort {
     shared: Arc<Shared>,
+    version: &'static str,
 }
 
 struct Shared {
@@ -63,7 +81,10 @@ struct Shared {
 
 impl Ort {
     pub(super) fn load(bundle: &Bundle, threads: usize) -> Result<Self, EngineError> {
-        let environment = environment(None)?;
+        let Started {
+            environment,
+            version,
+        } = started(None)?;
         let session = session(environment, &bundle.model, threads)
             .map_err(|error| failed("load the model", error))?;
         let shared = Shared {
@@ -72,6 +93,7 @@ impl Ort {
         };
         Ok(Self {
             shared: Arc::new(shared),
+            version,
         })
     }
 }
@@ -98,7 +120,7 @@ impl Engine for Ort {
     }
 
     fn name(&self) -> String {
-        NAME.to_owned()
+        format!("{NAME} {}", self.version)
     }
 
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
@@ -195,12 +217,12 @@ impl OrtStream {
     /// Tensors for runs of `time` tokens with `slots` slots in the caches, which keep what they hold.
     fn resize(&mut self, time: usize, slots: usize) -> ort::Result<()> {
         let manifest = &self.shared.manifest;
-        if slots > self.caches.slots {
+        if slots != self.caches.slots {
             let mut caches = Caches::new(manifest, self.rows.batch(), slots)?;
             let Architecture::Transformer(t) = &manifest.architecture;
             for (old, new) in self.caches.tensors.iter().zip(&mut caches.tensors) {
                 let matrices = self.rows.batch() * t.kv_heads;
-                grow(old.extract_tensor().1, new.extract_tensor_mut().1, matrices);
+                carry(old.extract_tensor().1, new.extract_tensor_mut().1, matrices);
             }
             self.rows.mark(caches.kpos.extract_tensor_mut().1);
             self.caches = caches;
@@ -235,8 +257,8 @@ impl OrtStream {
 
 impl Stream for OrtStream {
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
-        let (time, slots) = self.rows.plan(tokens)?;
-        if time != self.step.time || slots > self.caches.slots {
+        let (time, slots) = self.rows.plan(tokens, self.caches.slots)?;
+        if time != self.step.time || slots != self.caches.slots {
             self.resize(time, slots)
                 .map_err(|error| failed("make a larger cache", error))?;
         }

@@ -6,8 +6,9 @@ use crate::engine::EngineError;
 use crate::graph::EMPTY;
 use crate::manifest::{Architecture, Manifest};
 
-/// Slots are added in multiples of this many: a step's cost grows with the slots it looks at.
-const GRAIN: usize = 256;
+/// Slots come in multiples of this many: a step's cost grows with the slots that it looks at, and
+/// adding slots copies the caches.
+const GRAIN: usize = 128;
 
 /// The rows of a batch. The token at position `p` of a row stands in slot `p` of its cache.
 pub(super) struct Rows {
@@ -80,11 +81,16 @@ impl Rows {
             .min(self.capacity + spare)
     }
 
-    /// The length of the longest of `tokens` and the slots that the caches need for them.
+    /// The length of the longest of `tokens` and the slots that the caches should have for them,
+    /// where they have `slots` now: they only shrink while they are empty.
     ///
     /// # Errors
     /// Another number of rows than the batch, no token at all, or more than the capacity.
-    pub(super) fn plan(&self, tokens: &[&[Token]]) -> Result<(usize, usize), EngineError> {
+    pub(super) fn plan(
+        &self,
+        tokens: &[&[Token]],
+        slots: usize,
+    ) -> Result<(usize, usize), EngineError> {
         if tokens.len() != self.batch() {
             return Err(EngineError::Batch {
                 batch: self.batch(),
@@ -95,7 +101,7 @@ impl Rows {
         if time == 0 {
             return Err(EngineError::NoToken);
         }
-        let mut slots = 0;
+        let mut end = 0;
         for (&len, row) in self.lengths.iter().zip(tokens) {
             if let Some(&token) = row
                 .iter()
@@ -113,9 +119,17 @@ impl Rows {
                     tokens: row.len(),
                 });
             }
-            slots = slots.max(len + row.len());
+            end = end.max(len + row.len());
         }
-        Ok((time, self.slots_for(slots)))
+        let needed = self.slots_for(end);
+        Ok((
+            time,
+            if self.is_empty() {
+                needed
+            } else {
+                needed.max(slots)
+            },
+        ))
     }
 
     /// Writes `ids`, `pos`, `slot` `[batch, time]` for `tokens` and marks their slots in `kpos`
@@ -185,11 +199,15 @@ impl Index for i32 {
     }
 }
 
-/// Copies the caches of `rows` matrices `[slots, width]` into larger ones.
-pub(super) fn grow(from: &[f32], to: &mut [f32], rows: usize) {
-    let (short, long) = (from.len() / rows, to.len() / rows);
-    for (from, to) in from.chunks_exact(short).zip(to.chunks_exact_mut(long)) {
-        to[..short].copy_from_slice(from);
+/// Copies what fits of `rows` matrices `[slots, width]` into matrices with more or fewer slots.
+pub(super) fn carry(from: &[f32], to: &mut [f32], rows: usize) {
+    let (from_size, to_size) = (from.len() / rows, to.len() / rows);
+    let size = from_size.min(to_size);
+    for (from, to) in from
+        .chunks_exact(from_size)
+        .zip(to.chunks_exact_mut(to_size))
+    {
+        to[..size].copy_from_slice(&from[..size]);
     }
 }
 

@@ -8,7 +8,7 @@ use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrVi
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
-use super::rows::{Inputs, Rows, grow};
+use super::rows::{Inputs, Rows, carry};
 use super::{Engine, EngineError, Stream};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
@@ -128,7 +128,7 @@ impl RtenStream {
         let new = |i: usize| {
             let mut data = vec![0.0; shape.iter().product()];
             if let Some(old) = old.get(i).and_then(|old: &Tensor<f32>| old.data()) {
-                grow(old, &mut data, shape[0] * shape[1]);
+                carry(old, &mut data, shape[0] * shape[1]);
             }
             Tensor::from_data(&shape[..], data)
         };
@@ -141,8 +141,8 @@ impl RtenStream {
 
 impl Stream for RtenStream {
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
-        let (time, slots) = self.rows.plan(tokens)?;
-        if slots > self.slots {
+        let (time, slots) = self.rows.plan(tokens, self.slots)?;
+        if slots != self.slots {
             self.resize(slots);
         }
         let batch = self.rows.batch();
