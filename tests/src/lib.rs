@@ -5,5 +5,7 @@ pub mod built;
 pub mod host;
 pub mod oracle;
 pub mod performance;
+#[cfg(unix)]
+pub mod process_time;
 pub mod song;
 pub mod state;
