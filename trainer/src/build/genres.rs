@@ -30,9 +30,13 @@ impl Genres {
             _ => Ok(()),
         };
         let mut counts: BTreeMap<String, (usize, &str)> = BTreeMap::new();
+        let any = |genre: &str| genre.eq_ignore_ascii_case("any");
         for label in labels.iter().filter(|label| accepted(label).is_ok()) {
-            if let Some(genre) = label {
-                counts.entry(genre.to_lowercase()).or_insert((0, genre)).0 += 1;
+            match label {
+                Some(genre) if !any(genre) => {
+                    counts.entry(genre.to_lowercase()).or_insert((0, genre)).0 += 1;
+                }
+                _ => {}
             }
         }
         let large = |genre: &str| {
@@ -56,6 +60,7 @@ impl Genres {
         let files = labels.iter().map(|label| {
             accepted(label)?;
             match label {
+                Some(genre) if any(genre) => Ok(0),
                 Some(genre) if !large(genre) => match config.small_genres {
                     SmallGenres::Any => Ok(0),
                     SmallGenres::Drop => Err(Reason::SmallGenre),
@@ -86,7 +91,7 @@ mod tests {
 
     #[test]
     fn case_does_not_tell_genres_apart() {
-        let (genres, files) = decide(&["Rock", "rock", "", "Jazz", "any"], Config::default());
+        let (genres, files) = decide(&["Rock", "rock", "", "Jazz", "Any"], Config::default());
         assert_eq!(genres, ["any", "Jazz", "Rock"]);
         assert_eq!(files, [Ok(2), Ok(2), Ok(0), Ok(1), Ok(0)]);
     }

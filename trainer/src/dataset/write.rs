@@ -14,7 +14,6 @@ use super::{Error, FORMAT, Header, Piece, Split, USER_BLOCK, VERSION, hex};
 /// A data set that is being written. Dropped unfinished, it leaves nothing behind.
 pub struct Writer {
     path: PathBuf,
-    part: Part,
     header: Header,
     tokens: Ragged<u16>,
     bars: Ragged<u32>,
@@ -27,19 +26,15 @@ pub struct Writer {
     name: Ragged<u8>,
 }
 
-/// The file beside a data set's place while it is made; removed unless it is put there.
-struct Part {
-    /// Closed before the file is moved or removed.
-    file: Option<File>,
-    path: PathBuf,
-}
+/// The file beside a data set's place, in the moment when it is put together; removed where that
+/// fails.
+struct Part(PathBuf);
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.file = None;
         // It is gone where it was put in its place. Nothing can be done about one that stays;
         // the next build overwrites it.
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -53,29 +48,17 @@ fn folder(path: &Path) -> &Path {
 impl Writer {
     /// Begins the data set `path`, which stays as it is until [`Writer::finish`].
     pub fn create(path: &Path, header: Header) -> Result<Self, Error> {
-        let doing = "making the folder of";
         let folder = folder(path);
-        fs::create_dir_all(folder).map_err(|source| Error::Io {
-            doing,
-            path: path.display().to_string(),
-            source,
-        })?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let part = path.with_file_name(format!(".{name}.part"));
-        let file = File::with_options()
-            .with_fcpl(|plist| plist.obj_track_times(false).userblock(USER_BLOCK as u64))
-            .create(&part)
-            .map_err(|source| Error::Hdf5 {
+        // A folder that cannot be written to is told before the work, not after it.
+        fs::create_dir_all(folder)
+            .and_then(|()| tempfile::tempfile_in(folder))
+            .map_err(|source| Error::Io {
                 doing: "beginning",
                 path: path.display().to_string(),
                 source,
             })?;
         Ok(Self {
             path: path.to_owned(),
-            part: Part {
-                file: Some(file),
-                path: part,
-            },
             header,
             tokens: Ragged::new("tokens", folder),
             bars: Ragged::new("bars", folder),
@@ -124,7 +107,7 @@ impl Writer {
     /// Writes song and split of each piece, in the order in which they were pushed, and puts the
     /// data set in its place.
     pub fn finish<S: AsRef<str>>(
-        mut self,
+        self,
         songs: impl IntoIterator<Item = (S, Split)>,
     ) -> Result<(), Error> {
         let path = self.path.clone();
@@ -139,9 +122,17 @@ impl Writer {
             song.push(key.as_ref().as_bytes()).map_err(failed)?;
             split.extend(&[place as u8]).map_err(failed)?;
         }
-        let Some(file) = self.part.file.take() else {
-            return Ok(());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let part = Part(path.with_file_name(format!(".{name}.part")));
+        let refused = |source| Error::Hdf5 {
+            doing: "writing",
+            path: path.display().to_string(),
+            source,
         };
+        let file = File::with_options()
+            .with_fcpl(|plist| plist.obj_track_times(false).userblock(USER_BLOCK as u64))
+            .create(&part.0)
+            .map_err(refused)?;
         let mut place = Place {
             path: &path,
             file: &file,
@@ -166,19 +157,15 @@ impl Writer {
         song.finish(&mut place)?;
         split.finish(&mut place)?;
         let Place { arrays, hash, .. } = place;
-        file.close().map_err(|source| Error::Hdf5 {
-            doing: "writing",
-            path: path.display().to_string(),
-            source,
-        })?;
+        file.close().map_err(refused)?;
         let directory = Directory {
             format: FORMAT.to_owned(),
             version: VERSION,
-            bytes: fs::metadata(&self.part.path).map_err(failed)?.len(),
+            bytes: fs::metadata(&part.0).map_err(failed)?.len(),
             hash: hex(hash),
             arrays,
         };
-        put(&self.part.path, &path, &json(&directory).map_err(failed)?).map_err(failed)
+        put(&part.0, &path, &json(&directory).map_err(failed)?).map_err(failed)
     }
 }
 
