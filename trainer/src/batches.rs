@@ -62,7 +62,7 @@ impl Music {
             })?,
             train: read(Split::Train)?,
             validation: read(Split::Validation)?,
-            reading: Reading { segment_bars: config.segment_bars, shifts },
+            reading: Reading { segment_bars: config.bars_per_segment(), shifts },
         })
     }
 

@@ -2,20 +2,26 @@
 //! on exactly, as JSON in its metadata; see `docs/formats.md`.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use famam_shared::architecture::Transformer;
 use famam_shared::encoding;
+use famam_shared::manifest::Context;
 use famam_shared::vocabulary::Vocabulary;
+use famam_shared::write_file;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::training::Config;
+use crate::model::{Model, WeightsError};
 
 /// The format's version that this build writes; older ones open, newer ones are refused.
 pub const VERSION: u32 = 1;
+/// The checkpoint that a run goes on from.
+pub const LAST: &str = "last.safetensors";
+/// The checkpoint with the lowest validation loss.
+pub const BEST: &str = "best.safetensors";
 /// The metadata's key.
 const KEY: &str = "famam.checkpoint";
 
@@ -104,16 +110,17 @@ pub struct Checkpoint {
 /// Why a checkpoint cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be opened, written, or put in its place.
-    #[error("{doing} the checkpoint {path}: {source}")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
+    /// The file cannot be read.
+    #[error("reading the checkpoint {path}: {source}")]
+    Read {
         /// The file.
         path: String,
         /// What the system says.
         source: std::io::Error,
     },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] write_file::WriteError),
     /// Not a checkpoint, or one that is damaged.
     #[error("{path} is not a checkpoint of famam-trainer, or it is damaged: {what}")]
     Damaged {
@@ -156,22 +163,37 @@ pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result
             safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), metadata)])))
         })
         .map_err(|error| damaged(error.to_string()))?;
-    replace(path, &bytes).map_err(|source| Error::Io {
-        doing: "writing",
-        path: path.display().to_string(),
-        source,
-    })
+    Ok(write_file::write(path, &bytes)?)
 }
 
 /// Reads a checkpoint; nothing in it is believed before it is checked.
 pub fn read(path: &Path) -> Result<Checkpoint, Error> {
     let name = || path.display().to_string();
     let bytes = std::fs::read(path)
-        .map_err(|source| Error::Io { doing: "reading", path: name(), source })?;
+        .map_err(|source| Error::Read { path: name(), source })?;
     parse(&bytes).map_err(|what| match what {
         Wrong::Newer(version) => Error::Newer { path: name(), version },
         Wrong::Damaged(what) => Error::Damaged { path: name(), what },
     })
+}
+
+impl Checkpoint {
+    /// The model, whose weights are taken out of the tensors.
+    pub fn model(&mut self) -> Result<Model, WeightsError> {
+        let names = self.state.architecture.weights().into_iter().map(|(name, _)| name);
+        let weights = names.filter_map(|name| self.tensors.remove_entry(&name)).collect();
+        Model::from_weights(&self.state.architecture, weights, Device::Cpu)
+    }
+}
+
+/// The checkpoint that a command names: the file, the file without its ending, or the best one of
+/// a run's folder.
+pub fn find(name: &Path) -> PathBuf {
+    if name.is_dir() {
+        return name.join(BEST);
+    }
+    let ended = PathBuf::from(format!("{}.safetensors", name.display()));
+    if !name.exists() && ended.exists() { ended } else { name.to_owned() }
 }
 
 enum Wrong {
@@ -208,6 +230,13 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, Wrong> {
 }
 
 impl State {
+    /// What the model was trained to see at once. Without a limit on bars they are bounded by the
+    /// tokens, of which a bar has three at least (BAR, and a note's two).
+    pub fn context(&self) -> Context {
+        let tokens = self.config.max_seq_length;
+        Context { tokens, bars: self.segment_bars.unwrap_or(tokens / 3) }
+    }
+
     /// Whether its parts fit one another.
     fn check(&self) -> Result<(), String> {
         self.config.check().map_err(|error| error.to_string())?;
@@ -219,15 +248,4 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// Writes a file beside `path`, syncs it and renames it.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let beside = PathBuf::from(format!("{}.new", path.display()));
-    let mut file = std::fs::File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

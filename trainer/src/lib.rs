@@ -2,5 +2,16 @@
 //!
 //! The only package that needs libtorch and HDF5. `famam-trainer --help` says how it is used.
 
+pub mod batches;
+pub mod build;
+pub mod checkpoint;
 pub mod config;
 pub mod dataset;
+pub mod evaluate;
+pub mod export;
+pub mod model;
+pub mod optimizer;
+pub mod parallel;
+pub mod schedule;
+pub mod scoring;
+pub mod train;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use famam_trainer::{build, train};
+use famam_trainer::{build, evaluate, export, train};
 
 /// Trains Famam's models: MIDI files to a data set (build), a data set to a model (train), a model
 /// to a bundle for the plugin (export), and how good it is (evaluate).
@@ -26,12 +26,16 @@ struct Cli {
 enum Command {
     Build(build::command::Args),
     Train(train::Args),
+    Export(export::Args),
+    Evaluate(evaluate::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Build(args) => build::command::run(&args).map_err(Box::<dyn Error>::from),
         Command::Train(args) => train::run(&args).map_err(Into::into),
+        Command::Export(args) => export::run(&args).map_err(Into::into),
+        Command::Evaluate(args) => evaluate::run(&args).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

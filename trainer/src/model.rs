@@ -5,10 +5,12 @@
 //! only attention looks at one sequence at a time, so that positions start at 0 in each.
 
 use famam_shared::architecture::{Activation, Positions, Transformer};
-use crate::config::training::Precision;
+use famam_shared::encoding::Token;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::config::training::Precision;
 
 /// The epsilon of all layer norms.
 const NORM_EPS: f64 = 1e-5;
@@ -374,4 +376,22 @@ pub struct Ragged {
     pub scored: Tensor,
     /// Those next tokens, int64 `[n]`.
     pub targets: Tensor,
+}
+
+impl Ragged {
+    /// The batch of some streams, each with the index of its first token that is scored (not 0).
+    /// A stream's last token is only a target.
+    pub fn new<'a>(streams: impl Iterator<Item = (&'a [Token], usize)>, device: Device) -> Self {
+        let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+        let (mut scored, mut targets) = (Vec::new(), Vec::new());
+        for (tokens, first) in streams {
+            let (begin, inputs) = (ids.len(), tokens.len() - 1);
+            ids.extend(tokens[..inputs].iter().map(|&token| i64::from(token)));
+            lengths.push(inputs as i64);
+            scored.extend((first - 1..inputs).map(|i| (begin + i) as i64));
+            targets.extend(tokens[first..].iter().map(|&token| i64::from(token)));
+        }
+        let tensor = |indices: Vec<i64>| Tensor::from_slice(&indices).to_device(device);
+        Self { ids: tensor(ids), lengths, scored: tensor(scored), targets: tensor(targets) }
+    }
 }

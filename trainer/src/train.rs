@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use famam_shared::architecture::Transformer;
+use famam_shared::write_file;
 
 use crate::batches::{Draw, Music, Purpose, Segment};
-use crate::checkpoint::{self, Checkpoint, DataSet, Progress, Record, State};
+use crate::checkpoint::{self, BEST, DataSet, LAST, Progress, Record, State};
 use crate::config;
 use crate::config::training::Config;
 use crate::dataset::{self, Dataset};
-use crate::model::{Model, WeightsError};
-use crate::schedule;
+use crate::model::Model;
+use crate::{parallel, schedule};
 
 mod progress;
 mod workers;
@@ -27,11 +27,6 @@ pub use workers::Workers;
 
 /// Steps in a row that may be skipped because loss or gradients were not finite.
 const MOST_SKIPPED: u64 = 10;
-/// The checkpoint that a run goes on from.
-pub const LAST: &str = "last.safetensors";
-/// The checkpoint with the lowest validation loss.
-pub const BEST: &str = "best.safetensors";
-
 /// Arguments of `famam-trainer train`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -101,10 +96,13 @@ pub enum Error {
         /// Where the checkpoint is.
         folder: String,
     },
-    /// A file of the run cannot be written.
-    #[error("writing {path}: {source}")]
-    Io {
-        /// The file.
+    /// The history cannot be written.
+    #[error(transparent)]
+    Write(#[from] write_file::WriteError),
+    /// The folder cannot be made.
+    #[error("making the folder {path}: {source}")]
+    Folder {
+        /// The folder.
         path: String,
         /// What the system says.
         source: std::io::Error,
@@ -141,7 +139,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let stop = stop_on_signal();
     let limit = args.max_minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
-    let threads = args.threads.unwrap_or_else(cores);
+    let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
     let end = Run::open(config, &music, named, &folder, threads)?.train(&stop, limit)?;
     match end {
         End::Steps => eprintln!("done; export {}", folder.join(BEST).display()),
@@ -151,11 +149,6 @@ pub fn run(args: &Args) -> Result<(), Error> {
         End::Interrupted => eprintln!("stopped and saved; the same command goes on"),
     }
     Ok(())
-}
-
-/// All cores of the machine.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A flag that Ctrl+C (or a request to terminate) sets; a second one ends the process.
@@ -202,7 +195,7 @@ impl<'a> Run<'a> {
             return Err(empty("validation"));
         }
         std::fs::create_dir_all(folder)
-            .map_err(|source| Error::Io { path: folder.display().to_string(), source })?;
+            .map_err(|source| Error::Folder { path: folder.display().to_string(), source })?;
 
         let draw = Draw::new(&config, music, &music.train);
         let count = config.validation_segments;
@@ -215,7 +208,8 @@ impl<'a> Run<'a> {
 
         let last = folder.join(LAST);
         let (state, workers) = if last.exists() {
-            let Checkpoint { state, mut tensors } = checkpoint::read(&last)?;
+            let mut stored = checkpoint::read(&last)?;
+            let state = stored.state.clone();
             let another = |what| Error::Another { folder: folder.display().to_string(), what };
             if !same_run(&state.config, &config) {
                 return Err(another("config"));
@@ -224,10 +218,10 @@ impl<'a> Run<'a> {
                 return Err(another("data set"));
             }
             let wrong = |what: String| Error::Tensors { path: last.display().to_string(), what };
-            let model = model(&state.architecture, &mut tensors).map_err(|error| wrong(error.to_string()))?;
+            let model = stored.model().map_err(|error| wrong(error.to_string()))?;
             let model = model.with_precision(config.precision);
             let mut workers = Workers::new(model, &config, threads);
-            workers.restore(&mut tensors).map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
+            workers.restore(&mut stored.tensors).map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
             eprintln!("going on at step {} of {steps}", state.progress.step);
             (State { config, data_set, ..state }, workers)
         } else {
@@ -349,35 +343,24 @@ impl<'a> Run<'a> {
 
     fn save(&self, name: &str) -> Result<(), Error> {
         if self.state.config.save_history {
-            let path = self.folder.join("history.json");
-            serde_json::to_vec_pretty(&self.state.progress.history)
-                .map_err(std::io::Error::from)
-                .and_then(|bytes| checkpoint::replace(&path, &bytes))
-                .map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+            let history = &self.state.progress.history;
+            let records: Vec<_> = history.iter().map(|record| serde_json::json!(record)).collect();
+            let text = format!("{:#}\n", serde_json::Value::from(records));
+            write_file::write(self.folder.join("history.json"), text.as_bytes())?;
         }
         Ok(checkpoint::write(&self.folder.join(name), &self.state, &self.workers.tensors())?)
     }
 }
 
-/// The model in a checkpoint's tensors, which are taken out.
-fn model(
-    architecture: &Transformer,
-    tensors: &mut std::collections::HashMap<String, tch::Tensor>,
-) -> Result<Model, WeightsError> {
-    let weights = architecture
-        .weights()
-        .into_iter()
-        .filter_map(|(name, _)| tensors.remove_entry(&name))
-        .collect();
-    Model::from_weights(architecture, weights, tch::Device::Cpu)
-}
-
-/// Whether two configs make the same run; where it is saved and how it ends may differ.
+/// Whether two configs make the same run; where it is saved, how long it is and how it ends may
+/// differ.
 fn same_run(a: &Config, b: &Config) -> bool {
     let same = |config: &Config| Config {
         output_dir: String::new(),
         save_history: true,
         checkpoint_minutes: 1.0,
+        epochs: 1,
+        steps: None,
         use_early_stopping: true,
         early_stopping_patience: 0,
         ..config.clone()

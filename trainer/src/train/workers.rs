@@ -4,7 +4,6 @@
 //! than all cores on one operation after another, and does not suffer when others use a core too.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -14,6 +13,7 @@ use crate::batches::Segment;
 use crate::config::training::Config;
 use crate::model::{Dropout, Model, Ragged};
 use crate::optimizer::{self, Settings, Slot, Step};
+use crate::parallel::each;
 
 /// A model with its optimizer, and a replica for each thread.
 pub struct Workers {
@@ -54,7 +54,7 @@ impl Workers {
             let mut rng = ChaCha8Rng::seed_from_u64(!config.random_seed);
             rng.set_stream(number << 20 | i as u64);
             let mut dropout = Dropout::new(config.dropout_rate, rng);
-            let batch = ragged(segments, model);
+            let batch = Ragged::new(segments.iter().map(|s| (&s.tokens[..], s.first)), model.device());
             let loss = model.loss(&batch, &mut dropout, config.label_smoothing) * share;
             loss.backward();
             let gradients = model.weights().iter().map(|(_, weight)| taken(weight)).collect();
@@ -95,36 +95,11 @@ impl Workers {
         let scored: usize = segments.iter().map(Segment::scored).sum();
         let micro = micro_batches(segments, config.micro_batch_tokens);
         let losses = each(&mut self.replicas, micro, |model, segments| {
-            let batch = ragged(segments, model);
+            let batch = Ragged::new(segments.iter().map(|s| (&s.tokens[..], s.first)), model.device());
             tch::no_grad(|| model.loss(&batch, &mut Dropout::none(), 0.0)).double_value(&[])
         });
         losses.iter().sum::<f64>() / scored.max(1) as f64
     }
-}
-
-/// Deals `work` out to a thread for each worker; the results in the order of the work.
-fn each<W: Send, I: Send, O: Send>(
-    workers: &mut [W],
-    work: Vec<I>,
-    job: impl Fn(&mut W, I) -> O + Sync,
-) -> Vec<O> {
-    let mut results: Vec<Option<O>> = Vec::new();
-    results.resize_with(work.len(), || None);
-    let queue = Mutex::new(work.into_iter().zip(&mut results));
-    let next = || queue.lock().unwrap_or_else(|broken| broken.into_inner()).next();
-    std::thread::scope(|scope| {
-        for worker in workers {
-            let (next, job) = (&next, &job);
-            scope.spawn(move || {
-                tch::set_num_threads(1);
-                while let Some((item, result)) = next() {
-                    *result = Some(job(worker, item));
-                }
-            });
-        }
-    });
-    drop(queue);
-    results.into_iter().flatten().collect()
 }
 
 /// Neighbouring segments, together about as long as `tokens` and no longer where they are several.
@@ -142,22 +117,6 @@ fn micro_batches(segments: &[Segment], tokens: usize) -> Vec<&[Segment]> {
         batches.push(&segments[begin..]);
     }
     batches
-}
-
-/// The tensors of some segments. The last token of each is only a target.
-fn ragged(segments: &[Segment], model: &Model) -> Ragged {
-    let (mut ids, mut lengths) = (Vec::new(), Vec::new());
-    let (mut scored, mut targets) = (Vec::new(), Vec::new());
-    for Segment { tokens, first } in segments {
-        let begin = ids.len();
-        let inputs = tokens.len() - 1;
-        ids.extend(tokens[..inputs].iter().map(|&token| i64::from(token)));
-        lengths.push(inputs as i64);
-        scored.extend((first - 1..inputs).map(|i| (begin + i) as i64));
-        targets.extend(tokens[*first..].iter().map(|&token| i64::from(token)));
-    }
-    let tensor = |indices: Vec<i64>| Tensor::from_slice(&indices).to_device(model.device());
-    Ragged { ids: tensor(ids), lengths, scored: tensor(scored), targets: tensor(targets) }
 }
 
 /// The gradient of a weight, which is left without one.

@@ -1,0 +1,368 @@
+//! `evaluate`: how well a model foretells music that it was not trained on, in bits a note.
+//!
+//! Whole files, nothing filtered and nothing cut: -log2 of the probability of every token that is
+//! not given, EOS counted, over the notes of the files as they were read. *Free*: nothing is given.
+//! *Conditioned*: genre and set of instruments are given. The grammar counts as part of the model;
+//! the figure without it stands beside. The interval is over songs, by bootstrap.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use famam_shared::bundle::{Bundle, BundleError};
+use famam_shared::encoding::{self, Conditioning, Encoding, SettingsError};
+use famam_shared::engine::{self, Choice, EngineError};
+use famam_shared::manifest::Context;
+use famam_shared::vocabulary::Vocabulary;
+use famam_shared::write_file;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::checkpoint;
+use crate::config::dataset::{Config, SmallGenres};
+use crate::dataset::{self, Dataset, Piece, Split};
+use crate::model::WeightsError;
+use crate::scoring::{self, Nats, Scorer, Window};
+use crate::{build, parallel};
+
+mod report;
+
+pub use report::{Figures, Report};
+
+/// Says how well a model foretells music, in bits a note.
+///
+///   famam-trainer evaluate MODEL --dataset FILE.h5
+///   famam-trainer evaluate MODEL DIR...
+///
+/// MODEL is a bundle (.onnx), a checkpoint (.safetensors) or the folder of a run. Of a data set
+/// the test split is taken, or the validation split where that is empty. Folders of MIDI files are
+/// taken whole; their genre.tsv and song.tsv are read where there are any.
+#[derive(Clone, Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// A bundle, a checkpoint, or the folder of a run
+    pub model: PathBuf,
+    /// Folders of MIDI files
+    #[arg(value_name = "DIR", conflicts_with = "dataset", required_unless_present = "dataset")]
+    pub music: Vec<PathBuf>,
+    /// A data set in place of folders
+    #[arg(long, value_name = "FILE.h5")]
+    pub dataset: Option<PathBuf>,
+    /// A split of the data set
+    #[arg(long, requires = "dataset")]
+    pub split: Option<SplitName>,
+    /// Genres of the files (path, tab, genre) where their folders have no genre.tsv
+    #[arg(long, value_name = "FILE.tsv")]
+    pub genres: Option<PathBuf>,
+    /// Takes so many pieces, spread evenly, in place of all
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Runs a bundle in this engine
+    #[arg(long, default_value = "auto")]
+    pub engine: EngineName,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Writes all figures as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// A split by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SplitName {
+    /// Learned from.
+    Train,
+    /// Looked at while learning.
+    Validation,
+    /// Never seen.
+    Test,
+}
+
+/// An engine by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineName {
+    /// ONNX Runtime where it is found, otherwise rten.
+    Auto,
+    /// ONNX Runtime.
+    Ort,
+    /// rten.
+    Rten,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// The checkpoint's weights.
+    #[error("the checkpoint {path}: {source}")]
+    Weights {
+        /// The checkpoint.
+        path: String,
+        /// What is wrong.
+        source: WeightsError,
+    },
+    /// The bundle cannot be read.
+    #[error("reading the bundle {path}: {source}")]
+    Read {
+        /// The bundle.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The bundle is none.
+    #[error("the bundle {path}: {source}")]
+    Bundle {
+        /// The bundle.
+        path: String,
+        /// What is wrong.
+        source: BundleError,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The encoding.
+    #[error("the model's encoding: {0}")]
+    Encoding(#[from] SettingsError),
+    /// The data set.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// The MIDI files.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// No room for the files' tokens.
+    #[error("making a folder for the music's tokens: {0}")]
+    Scratch(std::io::Error),
+    /// The data set is in another encoding.
+    #[error("the data set {path} was built with other settings of the encoding than the model: evaluate on the MIDI files themselves")]
+    Another {
+        /// The data set.
+        path: String,
+    },
+    /// Nothing to look at.
+    #[error("{path} has no pieces to evaluate on")]
+    Empty {
+        /// The data set or the folders.
+        path: String,
+    },
+    /// The figures cannot be written.
+    #[error(transparent)]
+    Write(#[from] write_file::WriteError),
+}
+
+/// A model that can be asked.
+pub struct Subject {
+    /// One for each thread.
+    pub scorers: Vec<Scorer>,
+    /// Its encoding.
+    pub spec: encoding::Spec,
+    /// Its genres.
+    pub vocabulary: Vocabulary,
+    /// What it sees at once.
+    pub context: Context,
+    /// What runs it.
+    pub engine: String,
+}
+
+impl Subject {
+    /// Opens a bundle (by its ending, `.onnx`) or a checkpoint.
+    pub fn open(path: &Path, engine: EngineName, threads: usize) -> Result<Self, Error> {
+        if path.extension().is_some_and(|ending| ending == "onnx") {
+            return Self::open_bundle(path, engine, threads);
+        }
+        let path = checkpoint::find(path);
+        let mut stored = checkpoint::read(&path)?;
+        let model = stored
+            .model()
+            .map_err(|source| Error::Weights { path: path.display().to_string(), source })?;
+        let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
+        let state = stored.state;
+        Ok(Self {
+            scorers: replicas.into_iter().chain([model]).map(Scorer::Torch).collect(),
+            context: state.context(),
+            spec: state.encoding,
+            vocabulary: state.vocabulary,
+            engine: "libtorch".to_owned(),
+        })
+    }
+
+    fn open_bundle(path: &Path, engine: EngineName, threads: usize) -> Result<Self, Error> {
+        let name = || path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: name(), source })?;
+        let bundle =
+            Bundle::read(&bytes).map_err(|source| Error::Bundle { path: name(), source })?;
+        Self::of_bundle(&bundle, engine, threads)
+    }
+
+    /// A bundle in an engine.
+    pub fn of_bundle(bundle: &Bundle, engine: EngineName, threads: usize) -> Result<Self, Error> {
+        let choice = match engine {
+            EngineName::Auto => Choice::Auto,
+            EngineName::Ort => Choice::Ort,
+            EngineName::Rten => Choice::Rten,
+        };
+        let mut scorers = Vec::new();
+        let mut name = String::new();
+        // An engine runs one sequence at a time: one for each thread.
+        for _ in 0..threads.max(1) {
+            let engine = engine::load(bundle, 1, choice)?;
+            name = engine.name();
+            scorers.push(Scorer::engine(&engine)?);
+        }
+        let manifest = &bundle.manifest;
+        Ok(Self {
+            scorers,
+            spec: manifest.encoding.clone(),
+            vocabulary: manifest.vocabulary.clone(),
+            context: manifest.context,
+            engine: name,
+        })
+    }
+}
+
+/// Runs `famam-trainer evaluate`.
+pub fn run(args: &Args) -> Result<(), Error> {
+    let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
+    let mut subject = Subject::open(&args.model, args.engine, threads)?;
+    let (data_set, path) = match &args.dataset {
+        Some(path) => (Dataset::open(path)?, path.display().to_string()),
+        None => {
+            let folders: Vec<String> =
+                args.music.iter().map(|folder| folder.display().to_string()).collect();
+            let path = folders.join(", ");
+            (of_midi(folders, args.genres.as_deref(), &subject.spec, threads)?, path)
+        }
+    };
+    if *data_set.encoding() != subject.spec {
+        return Err(Error::Another { path });
+    }
+    let split = |split| data_set.pieces(split);
+    let mut pieces = match args.split {
+        Some(SplitName::Train) => split(Split::Train),
+        Some(SplitName::Validation) => split(Split::Validation),
+        Some(SplitName::Test) => split(Split::Test),
+        None if args.dataset.is_none() => (0..data_set.len()).collect(),
+        None => match split(Split::Test) {
+            test if test.is_empty() => split(Split::Validation),
+            test => test,
+        },
+    };
+    if let Some(limit) = args.limit.filter(|&limit| limit < pieces.len()) {
+        pieces = (0..limit).map(|i| pieces[i * pieces.len() / limit]).collect();
+    }
+    if pieces.is_empty() {
+        return Err(Error::Empty { path });
+    }
+    let pieces: Vec<Piece> =
+        pieces.into_iter().map(|i| data_set.piece(i)).collect::<Result<_, _>>()?;
+    let report = evaluate(&mut subject, data_set.vocabulary(), &pieces)?;
+    println!("{report}");
+    if let Some(path) = &args.json {
+        let text = format!("{:#}\n", serde_json::json!(report));
+        write_file::write(path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Folders of MIDI files as a data set in the model's encoding.
+fn of_midi(
+    input_dirs: Vec<String>,
+    genres: Option<&Path>,
+    spec: &encoding::Spec,
+    threads: usize,
+) -> Result<Dataset, Error> {
+    let folder = tempfile::tempdir().map_err(Error::Scratch)?;
+    let path = folder.path().join("music.h5");
+    let encoding::Spec::Multitrack(settings) = spec;
+    let config = Config {
+        input_dirs,
+        output_path: path.display().to_string(),
+        genre_tsv_path: genres.map(|path| path.display().to_string()),
+        max_tracks: usize::MAX,
+        encoder_type: crate::config::dataset::EncoderType::Multitrack,
+        positions_per_bar: settings.positions_per_bar,
+        max_duration_bars: settings.max_duration_bars,
+        max_metre_bars: settings.max_metre_bars,
+        velocity_bins: settings.velocity_bins,
+        small_genres: SmallGenres::Any,
+        min_files_per_genre: 1,
+        ..Config::default()
+    };
+    let summary = build::build(&config, threads, &AtomicBool::new(false))?;
+    eprintln!("{summary}\n");
+    Ok(Dataset::open(&path)?)
+}
+
+/// The figures of a model on `pieces`, whose genres are those of `vocabulary`.
+pub fn evaluate(
+    subject: &mut Subject,
+    vocabulary: &Vocabulary,
+    pieces: &[Piece],
+) -> Result<Report, Error> {
+    let encoding = subject.spec.build(subject.vocabulary.genres.len())?;
+    let nothing = |_: &Piece| Conditioning::default();
+    let given = |piece: &Piece| {
+        let genre = vocabulary.genres.get(usize::from(piece.genre));
+        Conditioning {
+            genre: genre.and_then(|genre| subject.vocabulary.genre(genre)).unwrap_or(0),
+            instruments: Some(piece.instruments),
+        }
+    };
+    let all = |conditioning: &dyn Fn(&Piece) -> Conditioning| -> Vec<Window> {
+        let windows = pieces.iter().enumerate().flat_map(|(i, piece)| {
+            scoring::windows(i, &piece.body, &*encoding, &conditioning(piece), subject.context)
+        });
+        windows.collect()
+    };
+    let (free, conditioned) = (all(&nothing), all(&given));
+    let bar = progress((free.len() + conditioned.len()) as u64);
+    let mut scores = |windows: &[Window]| -> Result<Scores, Error> {
+        let mut scores = Scores { pieces: vec![Nats::default(); pieces.len()], ..Scores::default() };
+        let done = |windows| bar.inc(windows as u64);
+        scoring::score(&mut subject.scorers, &*encoding, windows, done, |window, i, nats| {
+            scores.add(window.piece, encoding.kind(window.tokens[i]), nats);
+        })?;
+        Ok(scores)
+    };
+    let (free, conditioned) = (scores(&free)?, scores(&conditioned)?);
+    bar.finish_and_clear();
+    let kept = pieces.iter().map(|piece| notes(&*encoding, piece)).sum();
+    Ok(Report::new(&subject.engine, vocabulary, pieces, kept, &free, &conditioned))
+}
+
+/// What all tokens of the pieces cost.
+#[derive(Default)]
+struct Scores {
+    /// By piece.
+    pieces: Vec<Nats>,
+    /// Tokens scored.
+    tokens: u64,
+    /// By kind of token, with their number.
+    kinds: BTreeMap<&'static str, (u64, Nats)>,
+}
+
+impl Scores {
+    fn add(&mut self, piece: usize, kind: &'static str, nats: Nats) {
+        let of_kind = self.kinds.entry(kind).or_default();
+        of_kind.0 += 1;
+        self.tokens += 1;
+        for sum in [&mut self.pieces[piece], &mut of_kind.1] {
+            sum.free += nats.free;
+            sum.in_grammar += nats.in_grammar;
+        }
+    }
+}
+
+/// Notes that a piece still has after quantization.
+fn notes(encoding: &dyn Encoding, piece: &Piece) -> u64 {
+    let Some(&state) = piece.body.states.first() else { return 0 };
+    let stream = encoding.segment(&Conditioning::default(), &piece.body.tokens, state, 0);
+    let score = stream.and_then(|stream| encoding.decode(&stream).ok());
+    score.map_or(0, |score| score.note_count() as u64)
+}
+
+fn progress(windows: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{pos}/{len} windows {wide_bar} {eta} left");
+    ProgressBar::new(windows).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

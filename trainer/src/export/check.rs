@@ -1,0 +1,166 @@
+//! Whether a bundle computes what it should, on both engines.
+
+use std::sync::Arc;
+
+use famam_shared::bundle::Bundle;
+use famam_shared::encoding::Token;
+use famam_shared::engine::{self, Choice, Engine, EngineError};
+use famam_shared::generation::PROMPT_CHUNK;
+use famam_shared::manifest::Architecture;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::Error;
+use crate::model::{Dropout, Model};
+use crate::scoring::Window;
+
+/// The largest difference between an fp32 bundle's logits and libtorch's.
+const MOST_DIFFERENCE: f64 = 1e-3;
+/// The largest mean Kullback-Leibler divergence between an int8 bundle's engines, nats a token.
+const MOST_DIVERGENCE: f64 = 2e-3;
+/// Tokens of a check, at most.
+const LENGTH: usize = 400;
+/// Tokens that are run one by one.
+const STEPS: usize = 100;
+/// Sequences of a check, and rows of its batch.
+const ROWS: usize = 8;
+
+/// The engines that are here; a missing ONNX Runtime is said once.
+fn engines(bundle: &Bundle) -> Result<Vec<Arc<dyn Engine>>, Error> {
+    let mut engines = vec![engine::load(bundle, 1, Choice::Rten)?];
+    match engine::load(bundle, 1, Choice::Ort) {
+        Ok(engine) => engines.insert(0, engine),
+        Err(error @ EngineError::Missing { .. }) => {
+            eprintln!("note: checked on {} alone: {error}", engines[0].name());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(engines)
+}
+
+/// The logits of `tokens` as rows, in pieces of `piece(i)` tokens, `i` counting them.
+fn logits(
+    engine: &dyn Engine,
+    tokens: &[Token],
+    piece: impl Fn(usize) -> usize,
+) -> Result<Vec<f32>, EngineError> {
+    let mut stream = engine.open(1, tokens.len())?;
+    let (mut logits, mut done) = (Vec::new(), 0);
+    for i in 0.. {
+        if done == tokens.len() {
+            break;
+        }
+        let next = (done + piece(i)).min(tokens.len());
+        logits.extend(stream.run(&[&tokens[done..next]])?.iter());
+        done = next;
+    }
+    Ok(logits)
+}
+
+/// Whether the engines give libtorch's logits, as a prompt and step by step.
+pub(super) fn fp32(bundle: &Bundle, model: &Model) -> Result<(), Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let length = LENGTH.min(bundle.manifest.context.tokens);
+    let vocabulary = model.architecture().vocabulary;
+    let tokens: Vec<Token> =
+        (0..length).map(|_| rng.random_range(0..vocabulary) as Token).collect();
+    let expected = torch(model, &tokens);
+    for engine in engines(bundle)? {
+        let prompt = logits(&*engine, &tokens, |_| PROMPT_CHUNK)?;
+        let steps = logits(&*engine, &tokens, |_| 1)?;
+        for (how, found) in [("as a prompt", prompt), ("step by step", steps)] {
+            let differences = std::iter::zip(&found, &expected).map(|(a, b)| f64::from((a - b).abs()));
+            let worst = differences.fold(0.0, |worst: f64, difference| {
+                if difference.is_nan() { f64::INFINITY } else { worst.max(difference) }
+            });
+            let what = format!("logits of {} {how} differ from libtorch's by", engine.name());
+            eprintln!("{what} {worst:.1e}");
+            if found.len() != expected.len() || worst > MOST_DIFFERENCE {
+                return Err(Error::Differs { what, found: worst, limit: MOST_DIFFERENCE });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// libtorch's logits as rows.
+fn torch(model: &Model, tokens: &[Token]) -> Vec<f32> {
+    let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+    let logits = tch::no_grad(|| {
+        let hidden =
+            model.hidden(&Tensor::from_slice(&ids), &[ids.len() as i64], &mut Dropout::none());
+        model.logits(&hidden)
+    });
+    let mut values = vec![0f32; logits.numel()];
+    logits.contiguous().copy_data(&mut values, logits.numel());
+    values
+}
+
+/// Whether each engine gives the same bits in a batch of 8 as for each row alone, and for a prompt
+/// as step by step; and whether the two engines' distributions are close, on the first of
+/// `windows`.
+pub(super) fn int8(bundle: &Bundle, windows: &[Window]) -> Result<(), Error> {
+    let rows: Vec<&[Token]> = windows
+        .iter()
+        .map(|window| &window.tokens[..window.tokens.len().min(LENGTH)])
+        .take(ROWS)
+        .collect();
+    let mut by_engine: Vec<Vec<f32>> = Vec::new();
+    for engine in engines(bundle)? {
+        let alone: Vec<Vec<f32>> = rows
+            .iter()
+            .map(|row| logits(&*engine, row, |_| PROMPT_CHUNK))
+            .collect::<Result<_, _>>()?;
+        let name = engine.name();
+        let steps = &rows[0][..rows[0].len().min(STEPS)];
+        same(&name, "a prompt and single steps", &logits(&*engine, steps, |_| 1)?, &alone[0])?;
+        let longest = rows.iter().map(|row| row.len()).max().unwrap_or(1);
+        let mut stream = engine.open(rows.len(), longest)?;
+        let batch = stream.run(&rows)?;
+        for (r, alone) in alone.iter().enumerate() {
+            let row: Vec<f32> = batch.slice(ndarray::s![r, ..rows[r].len(), ..]).iter().copied().collect();
+            same(&name, "a batch of 8 and each row alone", &row, alone)?;
+        }
+        eprintln!("{name}: the same bits as a prompt, step by step, alone and in a batch of {}", rows.len());
+        by_engine.push(alone.concat());
+    }
+    if let [a, b] = &by_engine[..] {
+        let Architecture::Transformer(t) = &bundle.manifest.architecture;
+        let tokens = a.len() / t.vocabulary;
+        let pairs = std::iter::zip(a.chunks_exact(t.vocabulary), b.chunks_exact(t.vocabulary));
+        let mean = pairs.map(|(a, b)| divergence(a, b)).sum::<f64>() / tokens.max(1) as f64;
+        eprintln!("mean divergence of the engines {mean:.1e} nats, over {tokens} tokens");
+        // Not a number is no agreement either.
+        if !(mean < MOST_DIVERGENCE) {
+            let what = "the mean divergence of ONNX Runtime and rten is".to_owned();
+            return Err(Error::Differs { what, found: mean, limit: MOST_DIVERGENCE });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses logits that differ in a bit, as far as both go.
+fn same(engine: &str, what: &str, a: &[f32], b: &[f32]) -> Result<(), Error> {
+    let differing = std::iter::zip(a, b).find(|(a, b)| a.to_bits() != b.to_bits());
+    match differing {
+        None => Ok(()),
+        Some((a, b)) => Err(Error::Differs {
+            what: format!("logits of {engine} for {what} differ by"),
+            found: f64::from((a - b).abs()),
+            limit: 0.0,
+        }),
+    }
+}
+
+/// The Kullback-Leibler divergence of the distributions of two rows of logits, in nats.
+fn divergence(a: &[f32], b: &[f32]) -> f64 {
+    let log_shares = |row: &[f32]| -> Vec<f64> {
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let exponents = row.iter().map(|&logit| f64::from(logit - most));
+        let sum = exponents.clone().map(f64::exp).sum::<f64>().ln();
+        exponents.map(|exponent| exponent - sum).collect()
+    };
+    let (a, b) = (log_shares(a), log_shares(b));
+    std::iter::zip(&a, &b).map(|(a, b)| a.exp() * (a - b)).sum()
+}

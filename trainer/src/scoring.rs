@@ -1,0 +1,251 @@
+//! How well a model foretells music: the negative log-probability of every token of a piece.
+//!
+//! A piece longer than the model's context is seen through windows that overlap by half; each
+//! token is scored once, in the window in which more of the past stands before it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use famam_shared::encoding::{Body, Conditioning, Encoding, Grammar, Token, TokenSet};
+use famam_shared::engine::{Engine, EngineError, Stream};
+use famam_shared::generation::PROMPT_CHUNK;
+use famam_shared::manifest::Context;
+use tch::Kind;
+
+use crate::model::{Dropout, Model, Ragged};
+use crate::parallel::each;
+
+/// Tokens that are run at a time.
+const BATCH_TOKENS: usize = 4096;
+
+/// A stream of which some tokens are scored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The piece that it is of.
+    pub piece: usize,
+    /// The stream, from its head on.
+    pub tokens: Vec<Token>,
+    /// Index of the first token that is scored; all after it are.
+    pub first: usize,
+}
+
+/// The windows through which a piece is seen by a model with this context.
+pub fn windows(
+    piece: usize,
+    body: &Body,
+    encoding: &dyn Encoding,
+    conditioning: &Conditioning,
+    context: Context,
+) -> Vec<Window> {
+    let (tokens, bars) = (&body.tokens, &body.bars);
+    // The head, and the first bar's BAR, metre and tempo.
+    let taken = encoding.head(conditioning).len() + 3;
+    let room = context.tokens.saturating_sub(taken).max(2);
+    let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
+    // Where a window from bar `i` on ends: after whole bars, unless its first is too long.
+    let end = |i: usize| {
+        let whole = (i + 1..=(i + context.bars).min(bars.len())).rev().map(bar);
+        whole.into_iter().find(|end| end - bar(i) <= room).unwrap_or((bar(i) + room).min(tokens.len()))
+    };
+    let mut windows = Vec::new();
+    let mut window = |range: Range<usize>, state: usize, done: usize| {
+        let mut music = Vec::with_capacity(range.len() + 1);
+        if tokens[range.start] != encoding.special().bar {
+            music.push(encoding.special().bar);
+        }
+        music.extend_from_slice(&tokens[range.clone()]);
+        let stream = encoding.segment(conditioning, &music, body.states[state], 0);
+        let tokens = stream.unwrap_or_default();
+        let first = tokens.len().saturating_sub(range.end - done);
+        windows.push(Window { piece, tokens, first });
+    };
+    let (mut done, mut from) = (0, 0);
+    while done < tokens.len() {
+        if done > 0 {
+            let seen = bars.partition_point(|&bar| (bar as usize) < done) - from;
+            from += (seen / 2).max(1);
+            while bar(from) < done && end(from) <= done {
+                from += 1;
+            }
+        }
+        if bar(from) < done || done == 0 {
+            window(bar(from)..end(from), from, done);
+            done = end(from);
+        } else {
+            // Inside of a bar that is longer than a window, or at the end of one that fills it:
+            // from a position on that leaves half of the room for the past.
+            let positions = done.saturating_sub(room / 2)..done;
+            let begin = positions.into_iter().find(|&i| encoding.kind(tokens[i]) == "position");
+            let begin = begin.unwrap_or(done - 1);
+            let until = (begin + room).min(tokens.len());
+            from = bars.partition_point(|&bar| bar as usize <= begin) - 1;
+            window(begin..until, from, done);
+            done = until;
+        }
+    }
+    windows
+}
+
+/// What gives logits.
+pub enum Scorer {
+    /// A model in training.
+    Torch(Model),
+    /// A bundle in an engine, with a stream for one sequence.
+    Engine(Box<dyn Stream>),
+}
+
+impl Scorer {
+    /// A scorer on an engine.
+    pub fn engine(engine: &Arc<dyn Engine>) -> Result<Self, EngineError> {
+        Ok(Self::Engine(engine.open(1, engine.manifest().context.tokens)?))
+    }
+
+    /// Calls `each` with the index of a window, that of a scored token in it, and the logits there;
+    /// ascending.
+    pub fn run(
+        &mut self,
+        windows: &[Window],
+        mut each: impl FnMut(usize, usize, &[f32]),
+    ) -> Result<(), EngineError> {
+        match self {
+            Self::Torch(model) => {
+                let streams = windows.iter().map(|window| (&window.tokens[..], window.first));
+                let batch = Ragged::new(streams, model.device());
+                let logits = tch::no_grad(|| {
+                    let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
+                    model.logits(&hidden.index_select(0, &batch.scored)).to_kind(Kind::Float)
+                });
+                let vocabulary = model.architecture().vocabulary;
+                let mut values = vec![0f32; logits.numel()];
+                logits.copy_data(&mut values, logits.numel());
+                let mut rows = values.chunks_exact(vocabulary);
+                for (w, window) in windows.iter().enumerate() {
+                    for (i, row) in std::iter::zip(window.first..window.tokens.len(), &mut rows) {
+                        each(w, i, row);
+                    }
+                }
+            }
+            Self::Engine(stream) => {
+                for (w, window) in windows.iter().enumerate() {
+                    stream.clear();
+                    let inputs = &window.tokens[..window.tokens.len() - 1];
+                    for (c, chunk) in inputs.chunks(PROMPT_CHUNK).enumerate() {
+                        let logits = stream.run(&[chunk])?;
+                        for i in 0..chunk.len() {
+                            let foretold = c * PROMPT_CHUNK + i + 1;
+                            let row = logits.slice(ndarray::s![0, i, ..]);
+                            if let (true, Some(row)) = (foretold >= window.first, row.as_slice()) {
+                                each(w, foretold, row);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Negative log-probabilities in nats.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Nats {
+    /// Of the model.
+    pub free: f64,
+    /// Of the model among the tokens that the grammar allows.
+    pub in_grammar: f64,
+}
+
+/// Scores all windows: calls `each` with the window, the index of a token in it and its nats, in
+/// order; `done` with the windows that are done, from any thread.
+pub fn score(
+    scorers: &mut [Scorer],
+    encoding: &dyn Encoding,
+    windows: &[Window],
+    done: impl Fn(usize) + Sync,
+    mut each_token: impl FnMut(&Window, usize, Nats),
+) -> Result<(), EngineError> {
+    let batches = batches(windows);
+    let scores = each(scorers, batches.clone(), |scorer, batch| {
+        let windows = &windows[batch];
+        let mut nats: Vec<Vec<Nats>> = vec![Vec::new(); windows.len()];
+        let mut judges: Vec<Judge> = windows.iter().map(|window| Judge::new(encoding, window)).collect();
+        scorer.run(windows, |w, i, logits| nats[w].push(judges[w].nats(i, logits)))?;
+        done(windows.len());
+        Ok(nats)
+    });
+    for (batch, scores) in std::iter::zip(batches, scores) {
+        for (window, nats) in std::iter::zip(&windows[batch], scores?) {
+            for (i, nats) in std::iter::zip(window.first.., nats) {
+                each_token(window, i, nats);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Neighbouring windows, together about as long as is run at a time.
+fn batches(windows: &[Window]) -> Vec<Range<usize>> {
+    let mut batches: Vec<Range<usize>> = Vec::new();
+    let mut sum = 0;
+    for (i, window) in windows.iter().enumerate() {
+        sum += window.tokens.len();
+        match batches.last_mut() {
+            Some(batch) if sum <= BATCH_TOKENS => batch.end = i + 1,
+            _ => {
+                sum = window.tokens.len();
+                batches.push(i..i + 1);
+            }
+        }
+    }
+    batches
+}
+
+/// Follows a window's grammar.
+struct Judge<'a> {
+    tokens: &'a [Token],
+    /// `None` after a token that it does not allow.
+    grammar: Option<Box<dyn Grammar>>,
+    /// Tokens that it took.
+    taken: usize,
+    allowed: TokenSet,
+}
+
+impl<'a> Judge<'a> {
+    fn new(encoding: &dyn Encoding, window: &'a Window) -> Self {
+        Self {
+            tokens: &window.tokens,
+            grammar: Some(encoding.grammar()),
+            taken: 0,
+            allowed: TokenSet::new(encoding.vocabulary_size()),
+        }
+    }
+
+    /// The nats of token `i`, foretold by `logits`.
+    fn nats(&mut self, i: usize, logits: &[f32]) -> Nats {
+        while let Some(grammar) = &mut self.grammar
+            && self.taken < i
+        {
+            if grammar.accept(self.tokens[self.taken]).is_err() {
+                self.grammar = None;
+            }
+            self.taken += 1;
+        }
+        let token = self.tokens[i];
+        let logit = f64::from(logits[usize::from(token)]);
+        let free = log_sum_exp(|| logits.iter().copied()) - logit;
+        let in_grammar = match &self.grammar {
+            Some(grammar) => {
+                grammar.allowed(&mut self.allowed);
+                let allowed = || self.allowed.iter().map(|token| logits[usize::from(token)]);
+                if self.allowed.contains(token) { log_sum_exp(allowed) - logit } else { free }
+            }
+            None => free,
+        };
+        Nats { free, in_grammar }
+    }
+}
+
+fn log_sum_exp<I: Iterator<Item = f32>>(logits: impl Fn() -> I) -> f64 {
+    let most = f64::from(logits().fold(f32::NEG_INFINITY, f32::max));
+    most + logits().map(|logit| (f64::from(logit) - most).exp()).sum::<f64>().ln()
+}
