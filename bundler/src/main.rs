@@ -10,10 +10,11 @@ mod wheel;
 mod workspace;
 
 use std::env;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bundle::System;
-use step::{Outcome, Steps};
+use step::{Child, Outcome, Steps};
 use workspace::Workspace;
 
 const USAGE: &str = "\
@@ -75,7 +76,7 @@ fn release_bundle(workspace: &Workspace, steps: &mut Steps) -> Outcome<bundle::B
 }
 
 /// ONNX Runtime, or `None` with one line that says why the built-in engine must do.
-fn optional_runtime(workspace: &Workspace, steps: &mut Steps) -> Option<std::path::PathBuf> {
+fn optional_runtime(workspace: &Workspace, steps: &mut Steps) -> Option<PathBuf> {
     steps.heading("ONNX Runtime");
     wheel::onnx_runtime(&workspace.cache)
         .inspect_err(|why| eprintln!("going on with the built-in engine: {why}"))
@@ -103,14 +104,9 @@ fn test(workspace: &Workspace, long: bool) -> Outcome {
     let mut steps = Steps::start();
     packages::provide(&[&packages::PLUGIN[..], &packages::TRAINER].concat())?;
     steps.heading("ONNX Runtime and libtorch");
-    let runtime = wheel::onnx_runtime(&workspace.cache)?;
+    wheel::onnx_runtime(&workspace.cache)?;
     let libtorch = wheel::libtorch(&workspace.cache)?;
-    let cargo = |arguments: &[&str]| {
-        step::cargo(workspace, arguments)
-            .env("LIBTORCH", &libtorch)
-            .env_path("LD_LIBRARY_PATH", &libtorch.join("lib"))
-            .env("ORT_DYLIB_PATH", &runtime)
-    };
+    let cargo = |arguments: &[&str]| with_libtorch(step::cargo(workspace, arguments), &libtorch);
 
     steps.heading("format");
     cargo(&["fmt", "--all", "--check"]).run()?;
@@ -166,24 +162,35 @@ fn install(workspace: &Workspace) -> Outcome {
     Ok(())
 }
 
+/// Runs the benches of every package that has some. A line `figure | what | measured | to reach`
+/// of a bench becomes a row of the table at the end.
 fn bench(workspace: &Workspace) -> Outcome {
     let mut steps = Steps::start();
     packages::provide(&packages::PLUGIN)?;
-    let runtime = optional_runtime(workspace, &mut steps);
-    steps.heading("benches");
-    let benches = step::cargo(
-        workspace,
-        [
-            "bench",
-            "--package",
-            "famam-shared",
-            "--package",
-            "famam-tests",
-        ],
-    );
-    match runtime {
-        Some(path) => benches.env("ORT_DYLIB_PATH", &path),
-        None => benches,
+    optional_runtime(workspace, &mut steps);
+    let mut packages = vec!["famam-shared", "famam-tests"];
+    let mut libtorch = PathBuf::new();
+    if workspace.root.join("trainer/benches").exists() {
+        packages::provide(&packages::TRAINER)?;
+        libtorch = wheel::libtorch(&workspace.cache)?;
+        packages.push("famam-trainer");
     }
-    .run()
+    let mut figures = Vec::new();
+    for package in packages {
+        steps.heading(package);
+        let benches = step::cargo(workspace, ["bench", "--package", package, "--bench", "*"]);
+        figures.extend(with_libtorch(benches, &libtorch).run_for("figure | ")?);
+    }
+    println!("\n| what | measured | to reach |\n|---|---|---|");
+    for figure in figures {
+        println!("| {figure} |");
+    }
+    Ok(())
+}
+
+/// What the trainer needs to be built and to run.
+fn with_libtorch(cargo: Child, libtorch: &Path) -> Child {
+    cargo
+        .env("LIBTORCH", libtorch)
+        .env_path("LD_LIBRARY_PATH", &libtorch.join("lib"))
 }

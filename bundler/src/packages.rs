@@ -34,16 +34,18 @@ const fn library(debian: &'static str, name: &'static str) -> Package {
     }
 }
 
-/// What building and bundling the plugin, and fetching ONNX Runtime, need.
-pub const PLUGIN: [Package; 7] = [
+/// What building and bundling the plugin needs.
+pub const PLUGIN: [Package; 6] = [
     program("pkg-config", &["pkg-config", "--version"]),
-    program("python3-pip", &["python3", "-m", "pip", "--version"]),
     library("libx11-dev", "x11"),
     library("libx11-xcb-dev", "x11-xcb"),
     library("libgl1-mesa-dev", "gl"),
     library("libasound2-dev", "alsa"),
     library("libjack-jackd2-dev", "jack"),
 ];
+
+/// What fetches Python wheels.
+pub const PIP: Package = program("python3-pip", &["python3", "-m", "pip", "--version"]);
 
 /// What the trainer needs besides.
 pub const TRAINER: [Package; 2] = [

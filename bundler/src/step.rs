@@ -1,6 +1,8 @@
 //! The steps of a command: headings with the time that has passed, and child processes.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -83,6 +85,35 @@ impl Child {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(format!("{name} ended with {status}")),
             Err(error) => Err(format!("{name} did not start: {error}")),
+        }
+    }
+
+    /// Runs it to its end, its output going where ours goes; gives the lines of it that begin with
+    /// `mark`.
+    pub fn run_for(mut self, mark: &str) -> Outcome<Vec<String>> {
+        let name = format!("{:?}", self.0);
+        let failed = |why: &dyn Display| format!("{name}: {why}");
+        let mut child = self
+            .0
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed(&error))?;
+        let mut marked = Vec::new();
+        for line in child
+            .stdout
+            .take()
+            .into_iter()
+            .flat_map(|out| BufReader::new(out).lines())
+        {
+            let line = line.map_err(|error| failed(&error))?;
+            println!("{line}");
+            marked.extend(line.strip_prefix(mark).map(str::to_owned));
+        }
+        let status = child.wait().map_err(|error| failed(&error))?;
+        if status.success() {
+            Ok(marked)
+        } else {
+            Err(failed(&status))
         }
     }
 

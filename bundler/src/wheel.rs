@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::packages;
 use crate::step::{Child, Outcome, command};
 
 /// ONNX Runtime's wheels: system, processor, pip's platform, SHA-256, the library in it.
@@ -155,7 +156,7 @@ fn unpack(cache: &Path, requirements: &str, platforms: &[&str], to: &Path) -> Ou
     fs::rename(&part, to).map_err(|error| cannot("fill", to, &error))
 }
 
-/// The machine's pip, or one of our own in the cache.
+/// The machine's pip, or one of our own in the cache, or the distribution's.
 fn pip(cache: &Path) -> Outcome<Child> {
     let pip = |python: &Path| command(python).args(["-m", "pip"]);
     let own = cache.join("python");
@@ -169,22 +170,22 @@ fn pip(cache: &Path) -> Outcome<Child> {
         Path::new("python"),
         own_python.as_path(),
     ];
-    let works = || {
+    let find = || {
         pythons
             .into_iter()
             .find(|python| pip(python).arg("--version").succeeds())
     };
-    let found = works().or_else(|| {
-        command("python3")
-            .args(["-m", "venv"])
-            .arg(&own)
-            .succeeds()
-            .then(works)
-            .flatten()
-    });
-    found
+    find()
+        .or_else(|| {
+            let made = command("python3").args(["-m", "venv"]).arg(&own).succeeds();
+            made.then(find).flatten()
+        })
+        .map_or_else(
+            || packages::provide(&[packages::PIP]).map(|()| find()),
+            |found| Ok(Some(found)),
+        )?
         .map(pip)
-        .ok_or_else(|| "there is neither pip nor Python's venv".to_owned())
+        .ok_or_else(|| "there is no pip".to_owned())
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> String {

@@ -264,3 +264,119 @@ fn compare(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::song::Song;
+
+    const QUARTER: u32 = 24_000;
+
+    fn event(sample: u32, channel: u8, kind: EventKind) -> Event {
+        Event {
+            sample,
+            channel,
+            kind,
+        }
+    }
+
+    fn on(sample: u32, channel: u8, key: u8) -> Event {
+        event(sample, channel, EventKind::On { key, velocity: 100 })
+    }
+
+    fn off(sample: u32, channel: u8, key: u8) -> Event {
+        event(sample, channel, EventKind::Off { key })
+    }
+
+    fn clip(notes: &[(f64, f64, u8, u8)]) -> Clip {
+        let note = |&(start, duration, channel, key)| Note {
+            start,
+            duration,
+            channel,
+            key,
+            velocity: 100,
+        };
+        Clip {
+            length: 4.0,
+            notes: notes.iter().map(note).collect(),
+        }
+    }
+
+    /// Blocks of a quarter from position 2.5, the last of them stopped, in a loop from 2 to 4. The
+    /// second clip comes with the third block and waits for the loop's start.
+    fn session() -> Vec<Played> {
+        let first = clip(&[(2.5, 0.5, 0, 60), (3.0, 8.0, 0, 60), (3.0, 0.25, 9, 36)]);
+        let second = clip(&[(2.0, 0.5, 1, 62), (2.5, 1.0, 1, 62)]);
+        let events = [
+            vec![
+                on(0, 0, 60),
+                off(12_000, 0, 60),
+                on(12_000, 0, 60),
+                on(12_000, 9, 36),
+                off(18_000, 9, 36),
+            ],
+            vec![off(12_000, 0, 60), on(12_000, 1, 62)],
+            vec![off(0, 1, 62), on(0, 1, 62)],
+            vec![off(0, 1, 62)],
+        ];
+        let mut song = Song::new(48_000.0, 120.0);
+        song.set_loop(Some((2.0, 4.0)));
+        song.seek(2.5);
+        song.play(true);
+        let clips = [Some(first), Some(second), None, None];
+        let blocks = events.into_iter().zip(clips).enumerate();
+        blocks
+            .map(|(number, (events, clip))| {
+                song.play(number < 3);
+                let transport = song.advance(QUARTER);
+                let (sample_rate, frames, reset) = (48_000.0, QUARTER, false);
+                Played {
+                    sample_rate,
+                    frames,
+                    transport,
+                    reset,
+                    clip,
+                    events,
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_the_contract_says_is_right() {
+        let verdict = Verdict {
+            stretches: 2,
+            notes: 5,
+            beside: 0,
+        };
+        assert_eq!(check(&session()), Ok(verdict));
+    }
+
+    #[test]
+    fn whatever_else_is_wrong() {
+        let good = session();
+        for (block, index) in (0..good.len())
+            .flat_map(|block| (0..good[block].events.len()).map(move |index| (block, index)))
+        {
+            let with = |change: &dyn Fn(&mut Vec<Event>)| {
+                let mut session = good.clone();
+                change(&mut session[block].events);
+                check(&session)
+            };
+            let moved = |by: i64| {
+                with(&|events| {
+                    let sample = i64::from(events[index].sample) + by;
+                    events[index].sample = sample.clamp(0, i64::from(QUARTER) - 1) as u32;
+                })
+            };
+            assert!(
+                with(&|events| events.retain(|event| *event != good[block].events[index])).is_err()
+            );
+            assert!(with(&|events| events.insert(index, events[index])).is_err());
+            assert!(with(&|events| events[index].channel ^= 2).is_err());
+            assert!(with(&|events| events.swap(0, index)).is_err() || index == 0);
+            assert!(moved(1).is_err());
+            assert!(moved(-1).is_err() || good[block].events[index].sample == 0);
+        }
+    }
+}
