@@ -92,7 +92,9 @@ impl Models {
                 ui.close();
             }
         });
-        if ui.button("Choose a file …").clicked() {
+        let choose = ui.button("Choose a file …");
+        let choose = choose.on_hover_text("Opens the system's file dialog, if it has one.");
+        if choose.clicked() {
             let dialog = rfd::AsyncFileDialog::new()
                 .set_title("Load a model")
                 .add_filter("Famam bundle", &["onnx"])

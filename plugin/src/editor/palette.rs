@@ -109,6 +109,8 @@ pub fn apply(context: &egui::Context) {
         style.spacing.interact_size.y = 24.0;
         style.spacing.slider_rail_height = 4.0;
         style.interaction.tooltip_delay = 0.4;
+        // A wheel scrolls a long clip sideways: there is no other way.
+        style.always_scroll_the_only_direction = true;
         style.visuals = visuals();
     });
 }

@@ -1,9 +1,9 @@
 //! The piano roll: a clip's bars across, its pitches upwards, the drums in a lane of their own
 //! below. [`Layout`] says what is where; [`show`] paints it.
 
+use egui::emath::GuiRounding;
 use egui::{
-    Align, Align2, Color32, FontId, Painter, Rect, ScrollArea, Sense, Stroke, StrokeKind, Ui, pos2,
-    vec2,
+    Align, Align2, Color32, FontId, Mesh, Painter, Rect, ScrollArea, Sense, Stroke, Ui, pos2, vec2,
 };
 use famam_shared::score::Metre;
 
@@ -156,29 +156,28 @@ fn paint_notes(ui: &Ui, layout: &Layout, clip: &Clip) {
     let colors = palette::of_parts(&clip.parts);
     let grown = clip.done * clip.metre.bar().0;
     let seen = painter.clip_rect().x_range();
+    // One mesh: thousands of shapes would take longer than a frame.
+    let mut mesh = Mesh::default();
     for note in &clip.notes {
-        let Some(rect) = layout
-            .note(clip, note)
-            .filter(|rect| rect.x_range().intersects(seen))
-        else {
+        let rect = layout.note(clip, note);
+        let rect = rect.filter(|rect| rect.x_range().intersects(seen));
+        let (Some(rect), Some(&part)) = (rect, colors.get(usize::from(note.part))) else {
             continue;
         };
-        let Some(&part) = colors.get(usize::from(note.part)) else {
-            continue;
-        };
-        let color = palette::of_note(part, note.velocity);
-        // What is not made yet sounds as a repetition of what is.
-        let color = if note.start.0 < grown {
-            color
+        let rect = rect.round_to_pixels(painter.pixels_per_point());
+        let mut color = palette::of_note(part, note.velocity);
+        if note.start.0 >= grown {
+            // What is not made yet sounds as a repetition of what is.
+            color = palette::GROUND.lerp_to_gamma(color, 0.2);
+        }
+        if rect.height() >= 6.0 && rect.width() >= 4.0 {
+            mesh.add_colored_rect(rect, palette::GROUND.lerp_to_gamma(color, 0.6));
+            mesh.add_colored_rect(rect.shrink(1.0), color);
         } else {
-            color.gamma_multiply(0.16)
-        };
-        painter.rect_filled(rect, 1.5, color);
-        if rect.height() >= 7.0 && rect.width() >= 4.0 {
-            let edge = Stroke::new(1.0, Color32::from_black_alpha(70));
-            painter.rect_stroke(rect, 1.5, edge, StrokeKind::Inside);
+            mesh.add_colored_rect(rect, color);
         }
     }
+    painter.add(mesh);
 }
 
 /// The playhead; where it leaves what is `visible` of the roll, the roll turns the page.
