@@ -95,14 +95,12 @@ impl Models {
         let choose = ui.button("Choose a file …");
         let choose = choose.on_hover_text("Opens the system's file dialog, if it has one.");
         if choose.clicked() {
-            let dialog = rfd::AsyncFileDialog::new()
+            let mut dialog = rfd::AsyncFileDialog::new()
                 .set_title("Load a model")
-                .add_filter("Famam bundle", &["onnx"])
-                .set_directory(
-                    folder()
-                        .filter(|folder| folder.is_dir())
-                        .unwrap_or_default(),
-                );
+                .add_filter("Famam bundle", &["onnx"]);
+            if let Some(folder) = folder().filter(|folder| folder.is_dir()) {
+                dialog = dialog.set_directory(folder);
+            }
             self.dialog = Some(Box::pin(dialog.pick_file()));
             ui.close();
         }
