@@ -91,127 +91,146 @@ struct Open<'a> {
     pieces: Vec<Piece>,
 }
 
-impl<'a> Open<'a> {
+impl Open<'_> {
     fn line(&self) -> Piece {
         self.pieces[self.pieces.len() - 1]
-    }
-
-    fn close(self, end: i64, end_slack: i64, to: f64) -> Option<Stretch<'a>> {
-        let Open {
-            clip,
-            start,
-            pieces,
-        } = self;
-        let stretch = Stretch {
-            clip: clip?,
-            start,
-            end,
-            end_slack,
-            to,
-            pieces,
-        };
-        (start < end).then_some(stretch)
     }
 }
 
 /// Cuts a session into its stretches.
 pub(super) fn stretches(session: &[Played]) -> Vec<Stretch<'_>> {
-    let mut done = Vec::new();
-    let mut clip: Option<&Clip> = None;
-    let mut waiting: Option<&Clip> = None;
-    let mut open: Option<Open> = None;
-    let mut begun = 0i64;
+    let mut knife = Knife::default();
+    let mut begun = 0;
     for block in session {
         let end = begun + i64::from(block.frames);
-        waiting = block.clip.as_ref().or(waiting);
-        let transport = &block.transport;
-        let samples_per_quarter = block.sample_rate * 60.0 / transport.tempo;
+        knife.waiting = block.clip.as_ref().or(knife.waiting);
+        knife.join(block, begun);
+        knife.cut(block, begun, end);
+        begun = end;
+    }
+    knife.close(begun, 0, f64::INFINITY);
+    knife.done
+}
+
+#[derive(Default)]
+struct Knife<'a> {
+    done: Vec<Stretch<'a>>,
+    open: Option<Open<'a>>,
+    /// The clip that plays, and the one that will.
+    clip: Option<&'a Clip>,
+    waiting: Option<&'a Clip>,
+}
+
+impl<'a> Knife<'a> {
+    /// Goes on with the open stretch, if the block follows what came before, or begins another.
+    fn join(&mut self, block: &Played, begun: i64) {
+        let Played {
+            sample_rate,
+            ref transport,
+            reset,
+            ..
+        } = *block;
         let here = Piece {
             from: transport.quarters,
             sample: begun as f64,
-            samples_per_quarter,
+            samples_per_quarter: sample_rate * 60.0 / transport.tempo,
         };
-        let playing = transport.playing;
-
-        // How the block joins what came before.
+        let open = self.open.as_mut().filter(|_| transport.playing && !reset);
         let expected = open.as_ref().map(|open| open.line().quarters(begun as f64));
         let follows = expected.is_some_and(|expected| (expected - here.from).abs() < SAME);
+        if let Some(open) = open.filter(|_| follows) {
+            if open.line().samples_per_quarter != here.samples_per_quarter {
+                open.pieces.push(here);
+            }
+            return;
+        }
         let wraps = expected
             .zip(transport.loop_range)
             .is_some_and(|(expected, (start, end))| {
                 expected > end - SAME && (expected - end + start - here.from).abs() < SAME
             });
-        if !(playing && follows && !block.reset) {
-            let was_playing = open.is_some() && !block.reset;
-            done.extend(
-                open.take()
-                    .and_then(|open| open.close(begun, 0, f64::INFINITY)),
-            );
-            // A clip that waits enters at a loop's start, at Play, and while nothing plays.
-            if wraps || !was_playing || !playing {
-                clip = waiting.take().or(clip);
-            }
-            open = playing.then(|| Open {
-                clip,
+        self.close(begun, 0, f64::INFINITY);
+        // A clip that waits enters at a loop's start, at Play, and while nothing plays; after a
+        // jump it waits on.
+        if wraps || expected.is_none() {
+            self.exchange();
+        }
+        if transport.playing {
+            self.open = Some(Open {
+                clip: self.clip,
                 start: begun,
                 pieces: vec![here],
             });
-        } else if let Some(open) = &mut open
-            && open.line().samples_per_quarter != samples_per_quarter
-        {
-            open.pieces.push(here);
         }
+    }
 
-        // What happens inside it.
-        while let Some(now) = &open {
-            let line = now.line();
-            let cut_at = |quarters: f64| (line.at(quarters), quarters);
+    /// Cuts where the loop comes round, and where a clip that waits enters at a bar line.
+    fn cut(&mut self, block: &Played, begun: i64, end: i64) {
+        let transport = &block.transport;
+        let bar_length = f64::from(transport.metre.0) * 4.0 / f64::from(transport.metre.1);
+        while let Some(open) = &self.open {
+            let line = open.line();
+            let earliest = open.start.max(begun);
+            let inside = |quarters: &f64| (earliest..end).contains(&round(line.at(*quarters)));
             let wrap = transport
                 .loop_range
-                .filter(|(_, loop_end)| now.pieces[0].from < *loop_end - SAME)
-                .filter(|(_, loop_end)| round(line.at(*loop_end)) < end)
-                .filter(|(_, loop_end)| round(line.at(*loop_end)) >= begun);
-            let bar = waiting.map(|_| {
-                let length = f64::from(transport.metre.0) * 4.0 / f64::from(transport.metre.1);
-                let earliest = now.start.max(begun);
-                let first = (line.quarters(earliest as f64 - 1.0) - transport.bar_start) / length;
-                (0..)
-                    .map(|bar| {
-                        cut_at(transport.bar_start + (first.floor() + f64::from(bar)) * length)
-                    })
-                    .find(|(sample, _)| round(*sample) >= earliest)
-                    .unwrap_or_default()
+                .filter(|(_, loop_end)| open.pieces[0].from < loop_end - SAME && inside(loop_end));
+            let bar = self.waiting.and_then(|_| {
+                let before = line.quarters(earliest as f64 - 1.0) - transport.bar_start;
+                let first = transport.bar_start + (before / bar_length).floor() * bar_length;
+                // One before, one on or after, and one for the rounding.
+                (0..3)
+                    .map(|bar| first + f64::from(bar) * bar_length)
+                    .find(inside)
             });
-            let bar = bar.filter(|(sample, _)| round(*sample) < end);
-            let wrap = wrap.map(|range| (line.at(range.1), range));
-            let (sample, to, from) = match (bar, wrap) {
-                (Some(bar), wrap) if wrap.is_none_or(|(wrap, _)| bar.0 < wrap - 0.5) => {
-                    (bar.0, bar.1, bar.1)
+            let (to, from) = match (bar, wrap) {
+                (Some(bar), wrap) if wrap.is_none_or(|(_, loop_end)| bar < loop_end - SAME) => {
+                    (bar, bar)
                 }
-                (_, Some((sample, (loop_start, loop_end)))) => (sample, loop_end, loop_start),
-                _ => break,
+                (_, Some((loop_start, loop_end))) => (loop_end, loop_start),
+                _ => return,
             };
-            clip = waiting.take().or(clip);
+            let sample = line.at(to);
+            let slack = if open.pieces.len() > 1 {
+                1
+            } else {
+                edge(sample)
+            };
+            self.close(round(sample), slack, to);
+            self.exchange();
             let pieces = vec![Piece {
                 from,
                 sample,
                 ..line
             }];
-            let slack = if now.pieces.len() > 1 {
-                1
-            } else {
-                edge(sample)
-            };
-            let next = Open {
-                clip,
+            self.open = Some(Open {
+                clip: self.clip,
                 start: round(sample),
                 pieces,
-            };
-            let old = open.replace(next);
-            done.extend(old.and_then(|old| old.close(round(sample), slack, to)));
+            });
         }
-        begun = end;
     }
-    done.extend(open.and_then(|open| open.close(begun, 0, f64::INFINITY)));
-    done
+
+    fn exchange(&mut self) {
+        self.clip = self.waiting.take().or(self.clip);
+    }
+
+    fn close(&mut self, end: i64, end_slack: i64, to: f64) {
+        if let Some(Open {
+            clip: Some(clip),
+            start,
+            pieces,
+        }) = self.open.take()
+            && start < end
+        {
+            self.done.push(Stretch {
+                clip,
+                start,
+                end,
+                end_slack,
+                to,
+                pieces,
+            });
+        }
+    }
 }
