@@ -25,6 +25,9 @@ pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 /// The hexadecimal digits of a SHA-256.
 const HASH_DIGITS: usize = 64;
 
+const OTHER_GRAPH: &str =
+    "its graph is not the one that Famam writes for the architecture in its manifest";
+
 /// A model and what it says of itself.
 #[derive(Clone, Debug)]
 pub struct Bundle {
@@ -111,9 +114,7 @@ impl Bundle {
         model.metadata.push(metadata(text.to_owned()));
         let model = encode(&model);
         if model != bytes {
-            return Err(BundleError::Foreign {
-                why: "its graph is not the one that Famam writes for the architecture in its manifest",
-            });
+            return Err(BundleError::Foreign { why: OTHER_GRAPH });
         }
         Ok(Self { manifest, model })
     }
@@ -166,10 +167,7 @@ fn fill(Skeleton { mut graph, weights }: Skeleton, file: &[u8]) -> Result<Model,
         let floats = tensor.element == Element::F32 as i32;
         let count = tensor.dims.iter().product::<i64>() as usize;
         if raw.len() != count * if floats { 4 } else { 1 } {
-            return Err(BundleError::Weight {
-                name: tensor.name.clone(),
-                why: "of another size",
-            });
+            return Err(BundleError::Foreign { why: OTHER_GRAPH });
         }
         let finite = |raw: &[u8]| {
             raw.chunks_exact(4)
