@@ -60,7 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         vocabulary,
         architecture: Architecture::Transformer(t),
         precision: Precision::Int8,
-        context: Context { tokens: 1024, bars: 8 },
+        context: Context {
+            tokens: 1024,
+            bars: 8,
+        },
         state: Vec::new(),
         sampling: sampling::Settings::default(),
         provenance: Provenance::default(),
