@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
 use famam_shared::encoding;
+use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
 use famam_shared::vocabulary::Vocabulary;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -43,7 +43,11 @@ impl Music {
     /// Reads the training and validation splits whole.
     pub fn read(data_set: &Dataset) -> Result<Self, dataset::Error> {
         let read = |split| -> Result<Vec<Piece>, dataset::Error> {
-            data_set.pieces(split).into_iter().map(|i| data_set.piece(i)).collect()
+            data_set
+                .pieces(split)
+                .into_iter()
+                .map(|i| data_set.piece(i))
+                .collect()
         };
         let config = data_set.config();
         let mut shifts = vec![0];
@@ -52,7 +56,9 @@ impl Music {
             shifts.sort_unstable();
             shifts.dedup();
         }
-        let encoding = data_set.encoding().build(data_set.vocabulary().genres.len());
+        let encoding = data_set
+            .encoding()
+            .build(data_set.vocabulary().genres.len());
         Ok(Self {
             vocabulary: data_set.vocabulary().clone(),
             spec: data_set.encoding().clone(),
@@ -62,13 +68,19 @@ impl Music {
             })?,
             train: read(Split::Train)?,
             validation: read(Split::Validation)?,
-            reading: Reading { segment_bars: config.bars_per_segment(), shifts },
+            reading: Reading {
+                segment_bars: config.bars_per_segment(),
+                shifts,
+            },
         })
     }
 
     /// Tokens of the training split.
     pub fn train_tokens(&self) -> u64 {
-        self.train.iter().map(|piece| piece.body.tokens.len() as u64).sum()
+        self.train
+            .iter()
+            .map(|piece| piece.body.tokens.len() as u64)
+            .sum()
     }
 }
 
@@ -130,7 +142,10 @@ impl<'a> Draw<'a> {
             pieces,
             cumulative: weights.collect(),
             seed: config.random_seed,
-            segment_bars: config.segment_bars.or(music.reading.segment_bars).unwrap_or(usize::MAX),
+            segment_bars: config
+                .segment_bars
+                .or(music.reading.segment_bars)
+                .unwrap_or(usize::MAX),
             max_tokens: config.max_seq_length,
             shifts,
             unconditioned: config.unconditioned,
@@ -142,11 +157,18 @@ impl<'a> Draw<'a> {
 
     /// Draws without shifts, as validation does.
     pub fn unshifted(self) -> Self {
-        Self { shifts: vec![0], ..self }
+        Self {
+            shifts: vec![0],
+            ..self
+        }
     }
 
     /// Segments until `enough(segments, tokens)`.
-    pub fn segments(&self, purpose: Purpose, enough: impl Fn(usize, usize) -> bool) -> Vec<Segment> {
+    pub fn segments(
+        &self,
+        purpose: Purpose,
+        enough: impl Fn(usize, usize) -> bool,
+    ) -> Vec<Segment> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(match purpose {
             Purpose::Step(step) => step,
@@ -164,7 +186,10 @@ impl<'a> Draw<'a> {
     fn segment(&self, rng: &mut impl Rng) -> Segment {
         let total = self.cumulative.last().copied().unwrap_or(0.0);
         let drawn = rng.random::<f64>() * total;
-        let piece = self.cumulative.partition_point(|&sum| sum <= drawn).min(self.pieces.len() - 1);
+        let piece = self
+            .cumulative
+            .partition_point(|&sum| sum <= drawn)
+            .min(self.pieces.len() - 1);
         let Piece { body, genre, .. } = &self.pieces[piece];
         let start = match rng.random_bool(self.piece_start) {
             true => 0,
@@ -184,20 +209,37 @@ impl<'a> Draw<'a> {
         let stream = |shift| self.encoding.segment(&conditioning, tokens, state, shift);
         // A shift that would leave MIDI's range is left out; 0 never does.
         let tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
-        Segment { first: self.encoding.head(&conditioning).len(), tokens }
+        Segment {
+            first: self.encoding.head(&conditioning).len(),
+            tokens,
+        }
     }
 
     /// Whole bars from `start` on, as many as a segment may have and its tokens allow; a first
     /// bar that alone is too long is cut.
     fn cut<'b>(&self, body: &'b Body, start: usize) -> &'b [Token] {
         let begin = body.bars[start] as usize;
-        let bar = |i: usize| body.bars.get(i).map_or(body.tokens.len(), |&bar| bar as usize);
+        let bar = |i: usize| {
+            body.bars
+                .get(i)
+                .map_or(body.tokens.len(), |&bar| bar as usize)
+        };
         let whole = start.saturating_add(self.segment_bars).min(body.bars.len());
         // The longest head that may come before, and the first bar's metre and tempo.
         let instruments = Some(self.encoding.instruments(&body.tokens[begin..bar(whole)]));
-        let head = self.encoding.head(&Conditioning { genre: 0, instruments }).len().max(3);
+        let head = self
+            .encoding
+            .head(&Conditioning {
+                genre: 0,
+                instruments,
+            })
+            .len()
+            .max(3);
         let room = self.max_tokens.saturating_sub(head + 2).max(1);
-        let end = (start + 1..=whole).rev().map(bar).find(|&end| end - begin <= room);
+        let end = (start + 1..=whole)
+            .rev()
+            .map(bar)
+            .find(|&end| end - begin <= room);
         &body.tokens[begin..end.unwrap_or(begin + room)]
     }
 }
@@ -206,7 +248,11 @@ impl<'a> Draw<'a> {
 fn weights(config: &Config, pieces: &[Piece]) -> Vec<f64> {
     let weight = |piece: &Piece| {
         let length = piece.body.tokens.len() as f64;
-        let source = config.source_weights.get(&piece.source).copied().unwrap_or(1.0);
+        let source = config
+            .source_weights
+            .get(&piece.source)
+            .copied()
+            .unwrap_or(1.0);
         source * length.powf(1.0 - config.piece_balance)
     };
     let mut genres: BTreeMap<u16, f64> = BTreeMap::new();

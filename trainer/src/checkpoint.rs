@@ -144,14 +144,27 @@ pub enum Error {
 
 /// Writes a checkpoint beside `path` and puts it in its place, so that `path` is always whole.
 pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result<(), Error> {
-    let damaged = |what: String| Error::Damaged { path: path.display().to_string(), what };
+    let damaged = |what: String| Error::Damaged {
+        path: path.display().to_string(),
+        what,
+    };
     let metadata = serde_json::to_string(state).map_err(|error| damaged(error.to_string()))?;
     let mut data = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let tensor = tensor
+            .detach()
+            .to_device(Device::Cpu)
+            .to_kind(Kind::Float)
+            .contiguous();
         let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel()).map_err(|error| damaged(error.to_string()))?;
-        let shape: Vec<usize> = tensor.size().into_iter().map(|size| size as usize).collect();
+        tensor
+            .f_copy_data_u8(&mut bytes, tensor.numel())
+            .map_err(|error| damaged(error.to_string()))?;
+        let shape: Vec<usize> = tensor
+            .size()
+            .into_iter()
+            .map(|size| size as usize)
+            .collect();
         data.push((name.as_str(), shape, bytes));
     }
     let views = data.iter().map(|(name, shape, bytes)| {
@@ -169,10 +182,15 @@ pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result
 /// Reads a checkpoint; nothing in it is believed before it is checked.
 pub fn read(path: &Path) -> Result<Checkpoint, Error> {
     let name = || path.display().to_string();
-    let bytes = std::fs::read(path)
-        .map_err(|source| Error::Read { path: name(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| Error::Read {
+        path: name(),
+        source,
+    })?;
     parse(&bytes).map_err(|what| match what {
-        Wrong::Newer(version) => Error::Newer { path: name(), version },
+        Wrong::Newer(version) => Error::Newer {
+            path: name(),
+            version,
+        },
         Wrong::Damaged(what) => Error::Damaged { path: name(), what },
     })
 }
@@ -180,8 +198,15 @@ pub fn read(path: &Path) -> Result<Checkpoint, Error> {
 impl Checkpoint {
     /// The model, whose weights are taken out of the tensors.
     pub fn model(&mut self) -> Result<Model, WeightsError> {
-        let names = self.state.architecture.weights().into_iter().map(|(name, _)| name);
-        let weights = names.filter_map(|name| self.tensors.remove_entry(&name)).collect();
+        let names = self
+            .state
+            .architecture
+            .weights()
+            .into_iter()
+            .map(|(name, _)| name);
+        let weights = names
+            .filter_map(|name| self.tensors.remove_entry(&name))
+            .collect();
         Model::from_weights(&self.state.architecture, weights, Device::Cpu)
     }
 }
@@ -193,7 +218,11 @@ pub fn find(name: &Path) -> PathBuf {
         return name.join(BEST);
     }
     let ended = PathBuf::from(format!("{}.safetensors", name.display()));
-    if !name.exists() && ended.exists() { ended } else { name.to_owned() }
+    if !name.exists() && ended.exists() {
+        ended
+    } else {
+        name.to_owned()
+    }
 }
 
 enum Wrong {
@@ -204,7 +233,10 @@ enum Wrong {
 fn parse(bytes: &[u8]) -> Result<Checkpoint, Wrong> {
     let damaged = |what: &dyn std::fmt::Display| Wrong::Damaged(what.to_string());
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
-    let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|metadata| metadata.get(KEY));
     let text = text.ok_or_else(|| damaged(&format!("no {KEY} in its metadata")))?;
     #[derive(Deserialize)]
     struct Version {
@@ -234,7 +266,10 @@ impl State {
     /// tokens, of which a bar has three at least (BAR, and a note's two).
     pub fn context(&self) -> Context {
         let tokens = self.config.max_seq_length;
-        Context { tokens, bars: self.segment_bars.unwrap_or(tokens / 3) }
+        Context {
+            tokens,
+            bars: self.segment_bars.unwrap_or(tokens / 3),
+        }
     }
 
     /// Whether its parts fit one another.

@@ -42,7 +42,11 @@ pub struct Args {
     /// A bundle, a checkpoint, or the folder of a run
     pub model: PathBuf,
     /// Folders of MIDI files
-    #[arg(value_name = "DIR", conflicts_with = "dataset", required_unless_present = "dataset")]
+    #[arg(
+        value_name = "DIR",
+        conflicts_with = "dataset",
+        required_unless_present = "dataset"
+    )]
     pub music: Vec<PathBuf>,
     /// A data set in place of folders
     #[arg(long, value_name = "FILE.h5")]
@@ -135,7 +139,9 @@ pub enum Error {
     #[error("making a folder for the music's tokens: {0}")]
     Scratch(std::io::Error),
     /// The data set is in another encoding.
-    #[error("the data set {path} was built with other settings of the encoding than the model: evaluate on the MIDI files themselves")]
+    #[error(
+        "the data set {path} was built with other settings of the encoding than the model: evaluate on the MIDI files themselves"
+    )]
     Another {
         /// The data set.
         path: String,
@@ -173,13 +179,18 @@ impl Subject {
         }
         let path = checkpoint::find(path);
         let mut stored = checkpoint::read(&path)?;
-        let model = stored
-            .model()
-            .map_err(|source| Error::Weights { path: path.display().to_string(), source })?;
+        let model = stored.model().map_err(|source| Error::Weights {
+            path: path.display().to_string(),
+            source,
+        })?;
         let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
         let state = stored.state;
         Ok(Self {
-            scorers: replicas.into_iter().chain([model]).map(Scorer::Torch).collect(),
+            scorers: replicas
+                .into_iter()
+                .chain([model])
+                .map(Scorer::Torch)
+                .collect(),
             context: state.context(),
             spec: state.encoding,
             vocabulary: state.vocabulary,
@@ -189,9 +200,14 @@ impl Subject {
 
     fn open_bundle(path: &Path, engine: EngineName, threads: usize) -> Result<Self, Error> {
         let name = || path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: name(), source })?;
-        let bundle =
-            Bundle::read(&bytes).map_err(|source| Error::Bundle { path: name(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| Error::Read {
+            path: name(),
+            source,
+        })?;
+        let bundle = Bundle::read(&bytes).map_err(|source| Error::Bundle {
+            path: name(),
+            source,
+        })?;
         Self::of_bundle(&bundle, engine, threads)
     }
 
@@ -228,10 +244,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let (data_set, path) = match &args.dataset {
         Some(path) => (Dataset::open(path)?, path.display().to_string()),
         None => {
-            let folders: Vec<String> =
-                args.music.iter().map(|folder| folder.display().to_string()).collect();
+            let folders: Vec<String> = args
+                .music
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect();
             let path = folders.join(", ");
-            (of_midi(folders, args.genres.as_deref(), &subject.spec, threads)?, path)
+            (
+                of_midi(folders, args.genres.as_deref(), &subject.spec, threads)?,
+                path,
+            )
         }
     };
     if *data_set.encoding() != subject.spec {
@@ -249,13 +271,17 @@ pub fn run(args: &Args) -> Result<(), Error> {
         },
     };
     if let Some(limit) = args.limit.filter(|&limit| limit < pieces.len()) {
-        pieces = (0..limit).map(|i| pieces[i * pieces.len() / limit]).collect();
+        pieces = (0..limit)
+            .map(|i| pieces[i * pieces.len() / limit])
+            .collect();
     }
     if pieces.is_empty() {
         return Err(Error::Empty { path });
     }
-    let pieces: Vec<Piece> =
-        pieces.into_iter().map(|i| data_set.piece(i)).collect::<Result<_, _>>()?;
+    let pieces: Vec<Piece> = pieces
+        .into_iter()
+        .map(|i| data_set.piece(i))
+        .collect::<Result<_, _>>()?;
     let report = evaluate(&mut subject, data_set.vocabulary(), &pieces)?;
     println!("{report}");
     if let Some(path) = &args.json {
@@ -305,30 +331,54 @@ pub fn evaluate(
     let given = |piece: &Piece| {
         let genre = vocabulary.genres.get(usize::from(piece.genre));
         Conditioning {
-            genre: genre.and_then(|genre| subject.vocabulary.genre(genre)).unwrap_or(0),
+            genre: genre
+                .and_then(|genre| subject.vocabulary.genre(genre))
+                .unwrap_or(0),
             instruments: Some(piece.instruments),
         }
     };
     let all = |conditioning: &dyn Fn(&Piece) -> Conditioning| -> Vec<Window> {
         let windows = pieces.iter().enumerate().flat_map(|(i, piece)| {
-            scoring::windows(i, &piece.body, &*encoding, &conditioning(piece), subject.context)
+            scoring::windows(
+                i,
+                &piece.body,
+                &*encoding,
+                &conditioning(piece),
+                subject.context,
+            )
         });
         windows.collect()
     };
     let (free, conditioned) = (all(&nothing), all(&given));
     let bar = progress((free.len() + conditioned.len()) as u64);
     let mut scores = |windows: &[Window]| -> Result<Scores, Error> {
-        let mut scores = Scores { pieces: vec![Nats::default(); pieces.len()], ..Scores::default() };
+        let mut scores = Scores {
+            pieces: vec![Nats::default(); pieces.len()],
+            ..Scores::default()
+        };
         let done = |windows| bar.inc(windows as u64);
-        scoring::score(&mut subject.scorers, &*encoding, windows, done, |window, i, nats| {
-            scores.add(window.piece, encoding.kind(window.tokens[i]), nats);
-        })?;
+        scoring::score(
+            &mut subject.scorers,
+            &*encoding,
+            windows,
+            done,
+            |window, i, nats| {
+                scores.add(window.piece, encoding.kind(window.tokens[i]), nats);
+            },
+        )?;
         Ok(scores)
     };
     let (free, conditioned) = (scores(&free)?, scores(&conditioned)?);
     bar.finish_and_clear();
     let kept = pieces.iter().map(|piece| notes(&*encoding, piece)).sum();
-    Ok(Report::new(&subject.engine, vocabulary, pieces, kept, &free, &conditioned))
+    Ok(Report::new(
+        &subject.engine,
+        vocabulary,
+        pieces,
+        kept,
+        &free,
+        &conditioned,
+    ))
 }
 
 /// What all tokens of the pieces cost.
@@ -356,7 +406,9 @@ impl Scores {
 
 /// Notes that a piece still has after quantization.
 fn notes(encoding: &dyn Encoding, piece: &Piece) -> u64 {
-    let Some(&state) = piece.body.states.first() else { return 0 };
+    let Some(&state) = piece.body.states.first() else {
+        return 0;
+    };
     let stream = encoding.segment(&Conditioning::default(), &piece.body.tokens, state, 0);
     let score = stream.and_then(|stream| encoding.decode(&stream).ok());
     score.map_or(0, |score| score.note_count() as u64)

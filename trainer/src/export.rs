@@ -85,7 +85,9 @@ pub enum Error {
         source: dataset::Error,
     },
     /// The data set is another.
-    #[error("the data set {path} has another encoding or other genres than the checkpoint, or no validation pieces")]
+    #[error(
+        "the data set {path} has another encoding or other genres than the checkpoint, or no validation pieces"
+    )]
     Another {
         /// The data set.
         path: String,
@@ -94,7 +96,9 @@ pub enum Error {
     #[error(transparent)]
     Evaluate(#[from] evaluate::Error),
     /// The bundle does not compute what the checkpoint does.
-    #[error("the bundle was not written: {what} {found:.2e}, at most {limit:.0e} is right. Please report this")]
+    #[error(
+        "the bundle was not written: {what} {found:.2e}, at most {limit:.0e} is right. Please report this"
+    )]
     Differs {
         /// What differs.
         what: String,
@@ -124,24 +128,42 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
     let path = checkpoint::find(&args.checkpoint);
     let Checkpoint { state, tensors } = checkpoint::read(&path)?;
-    let model = Model::from_weights(&state.architecture, tensors, tch::Device::Cpu)
-        .map_err(|source| Error::Weights { path: path.display().to_string(), source })?;
-    let precision = if args.int8 { Precision::Int8 } else { Precision::Fp32 };
+    let model =
+        Model::from_weights(&state.architecture, tensors, tch::Device::Cpu).map_err(|source| {
+            Error::Weights {
+                path: path.display().to_string(),
+                source,
+            }
+        })?;
+    let precision = if args.int8 {
+        Precision::Int8
+    } else {
+        Precision::Fp32
+    };
     let mut manifest = manifest(&state, precision);
     manifest.name = args.name.clone().unwrap_or(manifest.name);
     manifest.provenance.licence.clone_from(&args.licence);
     if args.int8 {
-        let data_set = args.dataset.clone().unwrap_or_else(|| PathBuf::from(&state.data_set.path));
+        let data_set = args
+            .dataset
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(&state.data_set.path));
         let windows = validation(&state, &data_set)?;
         let bundle = Bundle::read(&write(&manifest, &model)?)?;
         check::int8(&bundle, &windows)?;
         let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
-        let mut torch: Vec<_> =
-            replicas.into_iter().chain([model.replica()]).map(Scorer::Torch).collect();
+        let mut torch: Vec<_> = replicas
+            .into_iter()
+            .chain([model.replica()])
+            .map(Scorer::Torch)
+            .collect();
         let mut engines = Subject::of_bundle(&bundle, EngineName::Auto, threads)?;
         let before = loss(&mut torch, &state, &windows)?;
         let after = loss(&mut engines.scorers, &state, &windows)?;
-        eprintln!("validation loss {before:.4} in 32 bits, {after:.4} in 8 bits, on {}", engines.engine);
+        eprintln!(
+            "validation loss {before:.4} in 32 bits, {after:.4} in 8 bits, on {}",
+            engines.engine
+        );
         if after > before * (1.0 + MOST_RISE) {
             return Err(Error::Loses { before, after });
         }
@@ -152,7 +174,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
         check::fp32(&Bundle::read(&bytes)?, &model)?;
     }
     write_file::write(&args.output, &bytes)?;
-    eprintln!("wrote {}, {:.1} MB", args.output.display(), bytes.len() as f64 / 1e6);
+    eprintln!(
+        "wrote {}, {:.1} MB",
+        args.output.display(),
+        bytes.len() as f64 / 1e6
+    );
     Ok(())
 }
 
@@ -185,12 +211,20 @@ fn manifest(state: &State, precision: Precision) -> Manifest {
 fn write(manifest: &Manifest, model: &Model) -> Result<Vec<u8>, Error> {
     let values = |weight: &Tensor| {
         let mut values = vec![0f32; weight.numel()];
-        weight.detach().contiguous().copy_data(&mut values, weight.numel());
+        weight
+            .detach()
+            .contiguous()
+            .copy_data(&mut values, weight.numel());
         values
     };
-    let weights: std::collections::HashMap<&str, Vec<f32>> =
-        model.weights().iter().map(|(name, weight)| (name.as_str(), values(weight))).collect();
-    Ok(bundle::write(manifest, &|name| weights.get(name).map(Vec::as_slice))?)
+    let weights: std::collections::HashMap<&str, Vec<f32>> = model
+        .weights()
+        .iter()
+        .map(|(name, weight)| (name.as_str(), values(weight)))
+        .collect();
+    Ok(bundle::write(manifest, &|name| {
+        weights.get(name).map(Vec::as_slice)
+    })?)
 }
 
 /// The segments that validation looks at in training.
@@ -200,13 +234,21 @@ fn validation(state: &State, path: &Path) -> Result<Vec<Window>, Error> {
     let music = Music::read(&data_set).map_err(failed)?;
     let same = music.spec == state.encoding && music.vocabulary == state.vocabulary;
     if !same || music.validation.is_empty() {
-        return Err(Error::Another { path: path.display().to_string() });
+        return Err(Error::Another {
+            path: path.display().to_string(),
+        });
     }
     let count = state.config.validation_segments;
     let draw = Draw::new(&state.config, &music, &music.validation).unshifted();
     let segments = draw.segments(Purpose::Validation, |segments, _| segments >= count);
     let windows = segments.into_iter().enumerate();
-    Ok(windows.map(|(piece, s)| Window { piece, tokens: s.tokens, first: s.first }).collect())
+    Ok(windows
+        .map(|(piece, s)| Window {
+            piece,
+            tokens: s.tokens,
+            first: s.first,
+        })
+        .collect())
 }
 
 /// The mean loss on `windows`, nats a token.
@@ -214,9 +256,15 @@ fn loss(scorers: &mut [Scorer], state: &State, windows: &[Window]) -> Result<f64
     let encoding = state.encoding.build(state.vocabulary.genres.len());
     let encoding = encoding.map_err(evaluate::Error::from)?;
     let (mut sum, mut tokens) = (0.0, 0u64);
-    scoring::score(scorers, &*encoding, windows, |_| (), |_, _, nats| {
-        sum += nats.free;
-        tokens += 1;
-    })?;
+    scoring::score(
+        scorers,
+        &*encoding,
+        windows,
+        |_| (),
+        |_, _, nats| {
+            sum += nats.free;
+            tokens += 1;
+        },
+    )?;
     Ok(sum / tokens.max(1) as f64)
 }

@@ -26,7 +26,13 @@ struct Norm {
 impl Norm {
     fn apply(&self, x: &Tensor) -> Tensor {
         let width = self.weight.size();
-        x.layer_norm(&width[..], Some(&self.weight), Some(&self.bias), NORM_EPS, false)
+        x.layer_norm(
+            &width[..],
+            Some(&self.weight),
+            Some(&self.bias),
+            NORM_EPS,
+            false,
+        )
     }
 }
 
@@ -109,7 +115,11 @@ impl Model {
             };
             let found = weight.size();
             if found != expected {
-                return Err(WeightsError::Shape { name, found, expected });
+                return Err(WeightsError::Shape {
+                    name,
+                    found,
+                    expected,
+                });
             }
             weights.push((name, weight.to_device(device).to_kind(Kind::Float)));
         }
@@ -118,14 +128,21 @@ impl Model {
 
     /// `weights` are those of the architecture, in its order.
     fn assemble(architecture: &Transformer, weights: Vec<(String, Tensor)>) -> Self {
-        let weights: Vec<(String, Tensor)> =
-            weights.into_iter().map(|(name, weight)| (name, weight.set_requires_grad(true))).collect();
+        let weights: Vec<(String, Tensor)> = weights
+            .into_iter()
+            .map(|(name, weight)| (name, weight.set_requires_grad(true)))
+            .collect();
         let find = |name: &str| {
-            weights.iter().find(|(other, _)| other == name).map(|(_, weight)| weight.shallow_clone())
+            weights
+                .iter()
+                .find(|(other, _)| other == name)
+                .map(|(_, weight)| weight.shallow_clone())
         };
         let get = |name: &str| find(name).expect("the architecture names every weight");
-        let norm =
-            |name: &str| Norm { weight: get(&format!("{name}.weight")), bias: get(&format!("{name}.bias")) };
+        let norm = |name: &str| Norm {
+            weight: get(&format!("{name}.weight")),
+            bias: get(&format!("{name}.bias")),
+        };
         let layers = (0..architecture.layers).map(|l| Layer {
             attention_norm: norm(&format!("layers.{l}.attention_norm")),
             qkv: get(&format!("layers.{l}.qkv.weight")),
@@ -150,7 +167,10 @@ impl Model {
 
     /// The same weights in the same memory, with gradients of its own: for another thread.
     pub fn replica(&self) -> Self {
-        let weights = self.weights.iter().map(|(name, weight)| (name.clone(), weight.detach()));
+        let weights = self
+            .weights
+            .iter()
+            .map(|(name, weight)| (name.clone(), weight.detach()));
         Self::assemble(&self.architecture, weights.collect()).with_precision(self.precision)
     }
 
@@ -184,27 +204,28 @@ impl Model {
         };
         let mut x = Tensor::embedding(&self.embedding, ids, -1, false, false);
         if self.architecture.embedding_scale != 1.0 {
-            x = x * f64::from(self.architecture.embedding_scale);
+            x = &x * f64::from(self.architecture.embedding_scale);
         }
         x = dropout.apply(x);
         for layer in &self.layers {
             let h = layer.attention_norm.apply(&x);
             let attended = self.attention(layer, &h, lengths, rotation.as_ref());
-            x = x + dropout.apply(self.linear(&attended, &layer.out).to_kind(Kind::Float));
+            x = &x + dropout.apply(self.linear(&attended, &layer.out).to_kind(Kind::Float));
             let h = layer.feed_forward_norm.apply(&x);
             let up = self.linear(&h, &layer.up);
             let inner = match (&layer.gate, self.architecture.activation) {
                 (Some(gate), Activation::SwiGlu) => self.linear(&h, gate).silu() * up,
                 _ => up.gelu("none"),
             };
-            x = x + dropout.apply(self.linear(&inner, &layer.down).to_kind(Kind::Float));
+            x = &x + dropout.apply(self.linear(&inner, &layer.down).to_kind(Kind::Float));
         }
         self.final_norm.apply(&x)
     }
 
     /// A linear map of a block, in the model's precision.
     fn linear(&self, x: &Tensor, weight: &Tensor) -> Tensor {
-        x.to_kind(self.kind()).linear::<&Tensor>(&weight.to_kind(self.kind()), None)
+        x.to_kind(self.kind())
+            .linear::<&Tensor>(&weight.to_kind(self.kind()), None)
     }
 
     /// Logits `[.., vocabulary]` of last hidden states, always in 32 bits.
@@ -216,13 +237,14 @@ impl Model {
     /// `targets` `[n]`, in nats; with label smoothing, that of the smoothed targets.
     pub fn loss(&self, batch: &Ragged, dropout: &mut Dropout, label_smoothing: f64) -> Tensor {
         let hidden = self.hidden(&batch.ids, &batch.lengths, dropout);
-        self.logits(&hidden.index_select(0, &batch.scored)).cross_entropy_loss::<&Tensor>(
-            &batch.targets,
-            None,
-            Reduction::Sum,
-            -100,
-            label_smoothing,
-        )
+        self.logits(&hidden.index_select(0, &batch.scored))
+            .cross_entropy_loss::<&Tensor>(
+                &batch.targets,
+                None,
+                Reduction::Sum,
+                -100,
+                label_smoothing,
+            )
     }
 
     /// Cosines and signed sines `[tokens, 1, head_dim]` of each token's position.
@@ -235,7 +257,10 @@ impl Model {
         let cos = Tensor::cat(&[&cos, &cos], 1);
         let sin = Tensor::cat(&[&-&sin, &sin], 1);
         let ragged = |table: Tensor| {
-            let parts: Vec<Tensor> = lengths.iter().map(|&length| table.narrow(0, 0, length)).collect();
+            let parts: Vec<Tensor> = lengths
+                .iter()
+                .map(|&length| table.narrow(0, 0, length))
+                .collect();
             Tensor::cat(&parts, 0).unsqueeze(1)
         };
         (ragged(cos), ragged(sin))
@@ -249,7 +274,10 @@ impl Model {
         lengths: &[i64],
         rotation: Option<&(Tensor, Tensor)>,
     ) -> Tensor {
-        let (heads, kv) = (self.architecture.heads as i64, self.architecture.kv_heads as i64);
+        let (heads, kv) = (
+            self.architecture.heads as i64,
+            self.architecture.kv_heads as i64,
+        );
         let (width, group) = (self.architecture.head_dim() as i64, heads / kv);
         let tokens = h.size()[0];
         let qkv = self.linear(h, &layer.qkv).to_kind(Kind::Float);
@@ -266,8 +294,13 @@ impl Model {
         let (q, k, v) = (sequences(&q), sequences(&qk[1]), sequences(v));
         let read: Vec<Tensor> = (0..lengths.len())
             .map(|i| {
-                let q = q[i].view([lengths[i], kv, group, width]).permute([1, 2, 0, 3]);
-                let bias = layer.relative.as_ref().map(|table| relative_bias(&q, table));
+                let q = q[i]
+                    .view([lengths[i], kv, group, width])
+                    .permute([1, 2, 0, 3]);
+                let bias = layer
+                    .relative
+                    .as_ref()
+                    .map(|table| relative_bias(&q, table));
                 let (k, v) = (k[i].transpose(0, 1), v[i].transpose(0, 1));
                 causal_attention(&q, &k, &v, bias.as_ref())
             })
@@ -309,8 +342,14 @@ fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>) -
         let scores = queries.matmul(&k.narrow(1, 0, end).transpose(1, 2));
         let scores = scores.view([kv, group, rows, end]) + bias;
         let shares = scores.softmax(-1, q.kind()).view([kv, group * rows, end]);
-        let block = shares.matmul(&v.narrow(1, 0, end)).view([kv, group, rows, width]);
-        read.push(block.permute([2, 0, 1, 3]).reshape([rows, kv * group * width]));
+        let block = shares
+            .matmul(&v.narrow(1, 0, end))
+            .view([kv, group, rows, width]);
+        read.push(
+            block
+                .permute([2, 0, 1, 3])
+                .reshape([rows, kv * group * width]),
+        );
     }
     Tensor::cat(&read, 0)
 }
@@ -329,10 +368,16 @@ fn later(shape: [i64; 2], diagonal: i64, tensor: &Tensor) -> Tensor {
 fn relative_bias(q: &Tensor, table: &Tensor) -> Tensor {
     let (size, furthest) = (q.size(), table.size()[1] - 1);
     let (kv, group, time) = (size[0], size[1], size[2]);
-    let distances = (Tensor::arange(time, (Kind::Int64, q.device())) * -1 + (time - 1)).clamp_max(furthest);
-    let table = table.index_select(1, &distances).to_kind(q.kind()).unsqueeze(1);
+    let distances =
+        (Tensor::arange(time, (Kind::Int64, q.device())) * -1 + (time - 1)).clamp_max(furthest);
+    let table = table
+        .index_select(1, &distances)
+        .to_kind(q.kind())
+        .unsqueeze(1);
     let scores = q.matmul(&table.transpose(2, 3));
-    let padded = scores.constant_pad_nd([1, 0]).view([kv, group, time + 1, time]);
+    let padded = scores
+        .constant_pad_nd([1, 0])
+        .view([kv, group, time + 1, time]);
     padded.narrow(2, 1, time) + later([time, time], 1, q)
 }
 
@@ -361,7 +406,10 @@ impl Dropout {
         let mut drawn = vec![0i16; x.numel()];
         self.rng.fill(&mut drawn[..]);
         let lowest = f64::from(i16::MIN) + (self.rate * 65_536.0).round();
-        let kept = Tensor::from_slice(&drawn).ge(lowest).view(&x.size()[..]).to_device(x.device());
+        let kept = Tensor::from_slice(&drawn)
+            .ge(lowest)
+            .view(&x.size()[..])
+            .to_device(x.device());
         x * kept * (1.0 / (1.0 - self.rate))
     }
 }
@@ -392,6 +440,11 @@ impl Ragged {
             targets.extend(tokens[first..].iter().map(|&token| i64::from(token)));
         }
         let tensor = |indices: Vec<i64>| Tensor::from_slice(&indices).to_device(device);
-        Self { ids: tensor(ids), lengths, scored: tensor(scored), targets: tensor(targets) }
+        Self {
+            ids: tensor(ids),
+            lengths,
+            scored: tensor(scored),
+            targets: tensor(targets),
+        }
     }
 }

@@ -58,7 +58,11 @@ impl Settings {
             beta_1: config.beta_1,
             beta_2: config.beta_2,
             epsilon: config.epsilon,
-            weight_decay: if config.optimizer == OptimizerKind::Adam { 0.0 } else { config.weight_decay },
+            weight_decay: if config.optimizer == OptimizerKind::Adam {
+                0.0
+            } else {
+                config.weight_decay
+            },
             kind: match config.precision {
                 Precision::Fp32 => Kind::Float,
                 Precision::Bf16 => Kind::BFloat16,
@@ -92,15 +96,25 @@ impl Slot {
     /// The moments with their names.
     pub fn moments(&self) -> impl Iterator<Item = (String, &Tensor)> {
         let first = (format!("first.{}", self.name), &self.first);
-        std::iter::once(first)
-            .chain(self.second.as_ref().map(|second| (format!("second.{}", self.name), second)))
+        std::iter::once(first).chain(
+            self.second
+                .as_ref()
+                .map(|second| (format!("second.{}", self.name), second)),
+        )
     }
 
     /// Takes its moments out of `moments`, by the names of [`Slot::moments`]; the name of one that
     /// is missing or of another shape otherwise.
     pub fn restore(&mut self, moments: &mut HashMap<String, Tensor>) -> Result<(), String> {
-        let Self { name, first, second, .. } = self;
-        for (moment, kind) in std::iter::once((first, "first")).chain(second.iter_mut().map(|m| (m, "second"))) {
+        let Self {
+            name,
+            first,
+            second,
+            ..
+        } = self;
+        for (moment, kind) in
+            std::iter::once((first, "first")).chain(second.iter_mut().map(|m| (m, "second")))
+        {
             let name = format!("{kind}.{name}");
             match moments.remove(&name) {
                 Some(stored) if stored.size() == moment.size() => *moment = stored,
@@ -114,7 +128,9 @@ impl Slot {
     pub fn update(&mut self, settings: &Settings, step: Step, gradient: &Tensor) {
         let gradient = gradient * step.scale;
         if self.decays && settings.weight_decay > 0.0 {
-            let _ = self.weight.g_mul_scalar_(1.0 - step.rate * settings.weight_decay);
+            let _ = self
+                .weight
+                .g_mul_scalar_(1.0 - step.rate * settings.weight_decay);
         }
         let change = match (self.rule, &mut self.second) {
             (Rule::Adam, Some(second)) => {
@@ -130,7 +146,8 @@ impl Slot {
                 let _ = self.first.g_add_(&gradient);
                 let size = gradient.size();
                 let longer = size[0].max(size[1]) as f64;
-                let direction = orthogonalize(&(gradient + &self.first * MUON_MOMENTUM), settings.kind);
+                let direction =
+                    orthogonalize(&(gradient + &self.first * MUON_MOMENTUM), settings.kind);
                 direction * (step.rate * MUON_SCALE * longer.sqrt())
             }
         };
@@ -144,7 +161,11 @@ fn orthogonalize(matrix: &Tensor, kind: Kind) -> Tensor {
     let (a, b, c) = (3.4445, -4.7750, 2.0315);
     let size = matrix.size();
     let tall = size[0] > size[1];
-    let mut x = if tall { matrix.tr() } else { matrix.shallow_clone() };
+    let mut x = if tall {
+        matrix.tr()
+    } else {
+        matrix.shallow_clone()
+    };
     x = (&x / (x.norm() + 1e-7)).to_kind(kind);
     for _ in 0..5 {
         let gram = x.matmul(&x.tr());
@@ -158,4 +179,93 @@ fn orthogonalize(matrix: &Tensor, kind: Kind) -> Tensor {
 /// The sum of squares of a gradient.
 pub fn sum_of_squares(gradient: &Tensor) -> f64 {
     gradient.square().sum(Kind::Double).double_value(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            beta_1: 0.9,
+            beta_2: 0.98,
+            epsilon: 1e-9,
+            weight_decay: 0.1,
+            kind: Kind::Float,
+        }
+    }
+
+    fn weight(name: &str, shape: [i64; 2]) -> (String, Tensor) {
+        (
+            name.to_owned(),
+            Tensor::randn(shape, (Kind::Double, Device::Cpu)).to_kind(Kind::Float),
+        )
+    }
+
+    #[test]
+    fn adamw_is_its_paper() {
+        let (name, weight) = weight("layers.0.up.weight", [3, 2]);
+        let mut w = weight.double_value(&[1, 1]);
+        let mut slots = slots(OptimizerKind::Adamw, &[(name, weight.shallow_clone())]);
+        let (mut m, mut v) = (0.0, 0.0);
+        for number in 1..=20 {
+            let gradient = (number as f64).sin();
+            let step = Step {
+                number,
+                rate: 0.01,
+                scale: 0.5,
+            };
+            slots[0].update(
+                &settings(),
+                step,
+                &(Tensor::ones([3, 2], (Kind::Float, Device::Cpu)) * gradient),
+            );
+            let g = gradient * 0.5;
+            m = 0.9 * m + 0.1 * g;
+            v = 0.98 * v + 0.02 * g * g;
+            let unbiased = |moment: f64, beta: f64| moment / (1.0 - f64::powi(beta, number as i32));
+            w -= 0.01 * (0.1 * w + unbiased(m, 0.9) / (unbiased(v, 0.98).sqrt() + 1e-9));
+        }
+        assert!((weight.double_value(&[1, 1]) - w).abs() < 1e-5);
+    }
+
+    #[test]
+    fn only_matrices_of_blocks_decay() {
+        for (name, decays) in [
+            ("layers.0.up.weight", true),
+            ("embedding.weight", false),
+            ("head.weight", true),
+        ] {
+            for kind in [OptimizerKind::Adamw, OptimizerKind::Muon] {
+                let (name, weight) = weight(name, [4, 3]);
+                let mut slots = slots(kind, &[(name.clone(), weight.shallow_clone())]);
+                let before = weight.abs().sum(Kind::Float).double_value(&[]);
+                let step = Step {
+                    number: 1,
+                    rate: 0.1,
+                    scale: 1.0,
+                };
+                slots[0].update(&settings(), step, &weight.zeros_like());
+                let after = weight.abs().sum(Kind::Float).double_value(&[]);
+                let expected = if decays { 0.99 * before } else { before };
+                assert!((after - expected).abs() < 1e-4, "{name}, {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn muon_steps_in_all_directions_alike() {
+        for shape in [[64, 32], [32, 64], [48, 48]] {
+            let matrix = Tensor::randn(shape, (Kind::Float, Device::Cpu));
+            let (_, values, _) = orthogonalize(&matrix, Kind::Float).svd(true, false);
+            let (least, most) = (
+                values.min().double_value(&[]),
+                values.max().double_value(&[]),
+            );
+            // Jordan's coefficients trade exactness for speed.
+            assert!(least > 0.3 && most < 1.3, "{shape:?}: {least} to {most}");
+        }
+    }
 }

@@ -12,7 +12,12 @@ pub fn each<W: Send, I: Send, O: Send>(
     let mut results: Vec<Option<O>> = Vec::new();
     results.resize_with(work.len(), || None);
     let queue = Mutex::new(work.into_iter().zip(&mut results));
-    let next = || queue.lock().unwrap_or_else(|broken| broken.into_inner()).next();
+    let next = || {
+        queue
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+            .next()
+    };
     std::thread::scope(|scope| {
         for worker in workers {
             let (next, job) = (&next, &job);

@@ -32,7 +32,11 @@ mod tests {
 
     #[test]
     fn every_schedule_rises_first_and_ends_where_it_says() {
-        for kind in [ScheduleKind::Transformer, ScheduleKind::Cosine, ScheduleKind::Constant] {
+        for kind in [
+            ScheduleKind::Transformer,
+            ScheduleKind::Cosine,
+            ScheduleKind::Constant,
+        ] {
             let config = Config {
                 lr_schedule_type: kind,
                 warmup_steps: 10,
@@ -40,10 +44,21 @@ mod tests {
                 final_learning_rate: 0.1,
                 ..Config::default()
             };
-            let rates: Vec<f64> = (1..=100).map(|step| learning_rate(&config, step, 100)).collect();
-            assert!(rates[..10].is_sorted_by(|a, b| a < b), "{kind:?} rises: {rates:?}");
-            assert!(rates[9..].is_sorted_by(|a, b| a >= b), "{kind:?} falls: {rates:?}");
-            assert!((rates[0] - rates[9] / 10.0).abs() < 1e-9, "{kind:?} begins at a tenth");
+            let rates: Vec<f64> = (1..=100)
+                .map(|step| learning_rate(&config, step, 100))
+                .collect();
+            assert!(
+                rates[..10].is_sorted_by(|a, b| a < b),
+                "{kind:?} rises: {rates:?}"
+            );
+            assert!(
+                rates[9..].is_sorted_by(|a, b| a >= b),
+                "{kind:?} falls: {rates:?}"
+            );
+            assert!(
+                (rates[0] - rates[9] / 10.0).abs() < 1e-9,
+                "{kind:?} begins at a tenth"
+            );
             let end = match kind {
                 ScheduleKind::Transformer => (512.0f64 * 100.0).powf(-0.5),
                 ScheduleKind::Cosine => 0.05,
@@ -55,7 +70,11 @@ mod tests {
 
     #[test]
     fn without_a_schedule_the_rate_is_constant() {
-        let config = Config { use_lr_schedule: false, learning_rate: 0.25, ..Config::default() };
+        let config = Config {
+            use_lr_schedule: false,
+            learning_rate: 0.25,
+            ..Config::default()
+        };
         assert_eq!(learning_rate(&config, 1, 100), 0.25);
     }
 }

@@ -42,10 +42,21 @@ pub fn windows(
     let taken = encoding.head(conditioning).len() + 3;
     let room = context.tokens.saturating_sub(taken).max(2);
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
+    // A window that is cut inside of a bar is not cut between BAR and what it states.
+    let cut = |end: usize| {
+        let states = |i: &usize| !matches!(encoding.kind(tokens[*i]), "bar" | "metre" | "tempo");
+        let end = end.min(tokens.len());
+        (end.saturating_sub(3)..end)
+            .rev()
+            .find(states)
+            .map_or(end, |i| i + 1)
+    };
     // Where a window from bar `i` on ends: after whole bars, unless its first is too long.
     let end = |i: usize| {
-        let whole = (i + 1..=(i + context.bars).min(bars.len())).rev().map(bar);
-        whole.into_iter().find(|end| end - bar(i) <= room).unwrap_or((bar(i) + room).min(tokens.len()))
+        let mut whole = (i + 1..=(i + context.bars).min(bars.len())).rev().map(bar);
+        whole
+            .find(|end| end - bar(i) <= room)
+            .unwrap_or_else(|| cut(bar(i) + room))
     };
     let mut windows = Vec::new();
     let mut window = |range: Range<usize>, state: usize, done: usize| {
@@ -57,7 +68,11 @@ pub fn windows(
         let stream = encoding.segment(conditioning, &music, body.states[state], 0);
         let tokens = stream.unwrap_or_default();
         let first = tokens.len().saturating_sub(range.end - done);
-        windows.push(Window { piece, tokens, first });
+        windows.push(Window {
+            piece,
+            tokens,
+            first,
+        });
     };
     let (mut done, mut from) = (0, 0);
     while done < tokens.len() {
@@ -75,9 +90,11 @@ pub fn windows(
             // Inside of a bar that is longer than a window, or at the end of one that fills it:
             // from a position on that leaves half of the room for the past.
             let positions = done.saturating_sub(room / 2)..done;
-            let begin = positions.into_iter().find(|&i| encoding.kind(tokens[i]) == "position");
+            let begin = positions
+                .into_iter()
+                .find(|&i| encoding.kind(tokens[i]) == "position");
             let begin = begin.unwrap_or(done - 1);
-            let until = (begin + room).min(tokens.len());
+            let until = cut(begin + room);
             from = bars.partition_point(|&bar| bar as usize <= begin) - 1;
             window(begin..until, from, done);
             done = until;
@@ -97,7 +114,9 @@ pub enum Scorer {
 impl Scorer {
     /// A scorer on an engine.
     pub fn engine(engine: &Arc<dyn Engine>) -> Result<Self, EngineError> {
-        Ok(Self::Engine(engine.open(1, engine.manifest().context.tokens)?))
+        Ok(Self::Engine(
+            engine.open(1, engine.manifest().context.tokens)?,
+        ))
     }
 
     /// Calls `each` with the index of a window, that of a scored token in it, and the logits there;
@@ -109,11 +128,15 @@ impl Scorer {
     ) -> Result<(), EngineError> {
         match self {
             Self::Torch(model) => {
-                let streams = windows.iter().map(|window| (&window.tokens[..], window.first));
+                let streams = windows
+                    .iter()
+                    .map(|window| (&window.tokens[..], window.first));
                 let batch = Ragged::new(streams, model.device());
                 let logits = tch::no_grad(|| {
                     let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
-                    model.logits(&hidden.index_select(0, &batch.scored)).to_kind(Kind::Float)
+                    model
+                        .logits(&hidden.index_select(0, &batch.scored))
+                        .to_kind(Kind::Float)
                 });
                 let vocabulary = model.architecture().vocabulary;
                 let mut values = vec![0f32; logits.numel()];
@@ -168,8 +191,13 @@ pub fn score(
     let scores = each(scorers, batches.clone(), |scorer, batch| {
         let windows = &windows[batch];
         let mut nats: Vec<Vec<Nats>> = vec![Vec::new(); windows.len()];
-        let mut judges: Vec<Judge> = windows.iter().map(|window| Judge::new(encoding, window)).collect();
-        scorer.run(windows, |w, i, logits| nats[w].push(judges[w].nats(i, logits)))?;
+        let mut judges: Vec<Judge> = windows
+            .iter()
+            .map(|window| Judge::new(encoding, window))
+            .collect();
+        scorer.run(windows, |w, i, logits| {
+            nats[w].push(judges[w].nats(i, logits))
+        })?;
         done(windows.len());
         Ok(nats)
     });
@@ -237,7 +265,11 @@ impl<'a> Judge<'a> {
             Some(grammar) => {
                 grammar.allowed(&mut self.allowed);
                 let allowed = || self.allowed.iter().map(|token| logits[usize::from(token)]);
-                if self.allowed.contains(token) { log_sum_exp(allowed) - logit } else { free }
+                if self.allowed.contains(token) {
+                    log_sum_exp(allowed) - logit
+                } else {
+                    free
+                }
             }
             None => free,
         };
@@ -247,5 +279,8 @@ impl<'a> Judge<'a> {
 
 fn log_sum_exp<I: Iterator<Item = f32>>(logits: impl Fn() -> I) -> f64 {
     let most = f64::from(logits().fold(f32::NEG_INFINITY, f32::max));
-    most + logits().map(|logit| (f64::from(logit) - most).exp()).sum::<f64>().ln()
+    most + logits()
+        .map(|logit| (f64::from(logit) - most).exp())
+        .sum::<f64>()
+        .ln()
 }

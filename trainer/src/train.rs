@@ -70,7 +70,9 @@ pub enum Error {
         split: &'static str,
     },
     /// The folder holds another run.
-    #[error("{folder} holds a run with another {what}: name another folder by --output, or go on with the old")]
+    #[error(
+        "{folder} holds a run with another {what}: name another folder by --output, or go on with the old"
+    )]
     Another {
         /// The folder.
         folder: String,
@@ -87,11 +89,11 @@ pub enum Error {
     },
     /// The loss is no number.
     #[error(
-        "loss or gradients of {MOST_SKIPPED} steps in a row up to step {step} were not finite: take a lower \
-         learning_rate or a longer warmup_steps; {folder} keeps the last good checkpoint"
+        "at step {step} the loss was no finite number, nor {MOST_SKIPPED} steps before or on other music: \
+         take a lower learning_rate or a longer warmup_steps; {folder} keeps the last good checkpoint"
     )]
     NotFinite {
-        /// The last of them.
+        /// The last step.
         step: u64,
         /// Where the checkpoint is.
         folder: String,
@@ -138,13 +140,18 @@ pub fn run(args: &Args) -> Result<(), Error> {
         hash: data_set.hash().to_owned(),
     };
     let stop = stop_on_signal();
-    let limit = args.max_minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+    let limit = args
+        .max_minutes
+        .map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
     let end = Run::open(config, &music, named, &folder, threads)?.train(&stop, limit)?;
     match end {
         End::Steps => eprintln!("done; export {}", folder.join(BEST).display()),
         End::EarlyStop => {
-            eprintln!("the validation loss no longer falls; export {}", folder.join(BEST).display());
+            eprintln!(
+                "the validation loss no longer falls; export {}",
+                folder.join(BEST).display()
+            );
         }
         End::Interrupted => eprintln!("stopped and saved; the same command goes on"),
     }
@@ -187,15 +194,20 @@ impl<'a> Run<'a> {
         folder: &Path,
         threads: usize,
     ) -> Result<Self, Error> {
-        let empty = |split| Error::Empty { path: data_set.path.clone(), split };
+        let empty = |split| Error::Empty {
+            path: data_set.path.clone(),
+            split,
+        };
         if music.train.is_empty() {
             return Err(empty("training"));
         }
         if music.validation.is_empty() {
             return Err(empty("validation"));
         }
-        std::fs::create_dir_all(folder)
-            .map_err(|source| Error::Folder { path: folder.display().to_string(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| Error::Folder {
+            path: folder.display().to_string(),
+            source,
+        })?;
 
         let draw = Draw::new(&config, music, &music.train);
         let count = config.validation_segments;
@@ -210,24 +222,40 @@ impl<'a> Run<'a> {
         let (state, workers) = if last.exists() {
             let mut stored = checkpoint::read(&last)?;
             let state = stored.state.clone();
-            let another = |what| Error::Another { folder: folder.display().to_string(), what };
+            let another = |what| Error::Another {
+                folder: folder.display().to_string(),
+                what,
+            };
             if !same_run(&state.config, &config) {
                 return Err(another("config"));
             }
             if state.data_set.hash != data_set.hash {
                 return Err(another("data set"));
             }
-            let wrong = |what: String| Error::Tensors { path: last.display().to_string(), what };
+            let wrong = |what: String| Error::Tensors {
+                path: last.display().to_string(),
+                what,
+            };
             let model = stored.model().map_err(|error| wrong(error.to_string()))?;
             let model = model.with_precision(config.precision);
             let mut workers = Workers::new(model, &config, threads);
-            workers.restore(&mut stored.tensors).map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
+            workers
+                .restore(&mut stored.tensors)
+                .map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
             eprintln!("going on at step {} of {steps}", state.progress.step);
-            (State { config, data_set, ..state }, workers)
+            (
+                State {
+                    config,
+                    data_set,
+                    ..state
+                },
+                workers,
+            )
         } else {
             let architecture = config.architecture(music.encoding.vocabulary_size());
             tch::manual_seed(config.random_seed as i64);
-            let model = Model::new(&architecture, tch::Device::Cpu).with_precision(config.precision);
+            let model =
+                Model::new(&architecture, tch::Device::Cpu).with_precision(config.precision);
             let workers = Workers::new(model, &config, threads);
             let state = State {
                 version: checkpoint::VERSION,
@@ -241,7 +269,15 @@ impl<'a> Run<'a> {
             };
             (state, workers)
         };
-        Ok(Self { state, folder: folder.to_owned(), draw, validation, workers, steps, validation_every })
+        Ok(Self {
+            state,
+            folder: folder.to_owned(),
+            draw,
+            validation,
+            workers,
+            steps,
+            validation_every,
+        })
     }
 
     /// Where the run stands.
@@ -268,6 +304,10 @@ impl<'a> Run<'a> {
             }
             self.step(&mut display)?;
             let step = self.state.progress.step;
+            if self.state.progress.skipped_in_a_row > 0 {
+                // What cannot be learned from is not saved.
+                continue;
+            }
             if step.is_multiple_of(self.validation_every) || step == self.steps {
                 self.validate(&mut display)?;
                 saved = Instant::now();
@@ -283,7 +323,9 @@ impl<'a> Run<'a> {
 
     fn step(&mut self, display: &mut Display) -> Result<(), Error> {
         let begin = Instant::now();
-        let State { config, progress, .. } = &mut self.state;
+        let State {
+            config, progress, ..
+        } = &mut self.state;
         let number = progress.step + 1;
         let segments = segments_of_step(config, &self.draw, number);
         let rate = schedule::learning_rate(config, number, self.steps);
@@ -303,7 +345,10 @@ impl<'a> Run<'a> {
                 progress.skipped_in_a_row += 1;
                 if progress.skipped_in_a_row >= MOST_SKIPPED {
                     let folder = self.folder.display().to_string();
-                    return Err(Error::NotFinite { step: number, folder });
+                    return Err(Error::NotFinite {
+                        step: number,
+                        folder,
+                    });
                 }
             }
         }
@@ -314,7 +359,16 @@ impl<'a> Run<'a> {
     fn validate(&mut self, display: &mut Display) -> Result<(), Error> {
         let begin = Instant::now();
         let validation_loss = self.workers.evaluate(&self.state.config, &self.validation);
-        let State { config, progress, .. } = &mut self.state;
+        if !validation_loss.is_finite() {
+            let folder = self.folder.display().to_string();
+            return Err(Error::NotFinite {
+                step: self.state.progress.step,
+                folder,
+            });
+        }
+        let State {
+            config, progress, ..
+        } = &mut self.state;
         progress.seconds += begin.elapsed().as_secs_f64();
         let record = Record {
             step: progress.step,
@@ -344,11 +398,18 @@ impl<'a> Run<'a> {
     fn save(&self, name: &str) -> Result<(), Error> {
         if self.state.config.save_history {
             let history = &self.state.progress.history;
-            let records: Vec<_> = history.iter().map(|record| serde_json::json!(record)).collect();
+            let records: Vec<_> = history
+                .iter()
+                .map(|record| serde_json::json!(record))
+                .collect();
             let text = format!("{:#}\n", serde_json::Value::from(records));
             write_file::write(self.folder.join("history.json"), text.as_bytes())?;
         }
-        Ok(checkpoint::write(&self.folder.join(name), &self.state, &self.workers.tensors())?)
+        Ok(checkpoint::write(
+            &self.folder.join(name),
+            &self.state,
+            &self.workers.tensors(),
+        )?)
     }
 }
 
@@ -369,9 +430,11 @@ fn same_run(a: &Config, b: &Config) -> bool {
 }
 
 fn segments_of_step(config: &Config, draw: &Draw, step: u64) -> Vec<Segment> {
-    draw.segments(Purpose::Step(step), |segments, tokens| match config.batch_tokens {
-        Some(enough) => tokens >= enough,
-        None => segments >= config.batch_size,
+    draw.segments(Purpose::Step(step), |segments, tokens| {
+        match config.batch_tokens {
+            Some(enough) => tokens >= enough,
+            None => segments >= config.batch_size,
+        }
     })
 }
 
@@ -382,5 +445,7 @@ fn steps_of_an_epoch(config: &Config, music: &Music, draw: &Draw) -> u64 {
         .flat_map(|step| segments_of_step(config, draw, step))
         .map(|segment| segment.scored())
         .sum();
-    (music.train_tokens() * sample).div_ceil(tokens.max(1) as u64).max(1)
+    (music.train_tokens() * sample)
+        .div_ceil(tokens.max(1) as u64)
+        .max(1)
 }

@@ -349,10 +349,14 @@ impl Config {
     /// Reads a config and checks it.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let name = || path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::Io { path: name(), source })?;
-        let config: Self =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: name(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            path: name(),
+            source,
+        })?;
+        let config: Self = serde_json::from_str(&text).map_err(|source| Error::Json {
+            path: name(),
+            source,
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -360,20 +364,34 @@ impl Config {
     /// Refuses what cannot be trained.
     pub fn check(&self) -> Result<(), Error> {
         let unsupported = |field, value: &str, instead| {
-            Err(Error::Unsupported { field, value: value.to_owned(), instead })
+            Err(Error::Unsupported {
+                field,
+                value: value.to_owned(),
+                instead,
+            })
         };
         if self.model_type != ModelType::Transformer {
             return unsupported("model_type", "lstm", "take transformer");
         }
         if matches!(self.optimizer, OptimizerKind::Sgd | OptimizerKind::Rmsprop) {
-            let value = if self.optimizer == OptimizerKind::Sgd { "sgd" } else { "rmsprop" };
+            let value = if self.optimizer == OptimizerKind::Sgd {
+                "sgd"
+            } else {
+                "rmsprop"
+            };
             return unsupported("optimizer", value, "take adam, adamw or muon");
         }
         if self.distribution_strategy != Distribution::None {
             let instead = "take none; all cores of one machine are used";
             return unsupported("distribution_strategy", "not none", instead);
         }
-        let value = |field, value: String, expected| Err(Error::Value { field, value, expected });
+        let value = |field, value: String, expected| {
+            Err(Error::Value {
+                field,
+                value,
+                expected,
+            })
+        };
         for (field, size, most) in [
             ("max_seq_length", self.max_seq_length, 65_536),
             ("d_model", self.d_model, 16_384),
@@ -392,14 +410,26 @@ impl Config {
             }
         }
         if self.max_seq_length < 16 {
-            return value("max_seq_length", self.max_seq_length.to_string(), "at least 16");
+            return value(
+                "max_seq_length",
+                self.max_seq_length.to_string(),
+                "at least 16",
+            );
         }
         if !self.d_model.is_multiple_of(2 * self.num_heads) {
             let expected = "a multiple of 2 num_heads";
             return value("d_model", self.d_model.to_string(), expected);
         }
-        if !self.num_heads.is_multiple_of(self.kv_heads.unwrap_or(1).max(1)) || self.kv_heads == Some(0) {
-            return value("kv_heads", format!("{:?}", self.kv_heads), "a divisor of num_heads");
+        if !self
+            .num_heads
+            .is_multiple_of(self.kv_heads.unwrap_or(1).max(1))
+            || self.kv_heads == Some(0)
+        {
+            return value(
+                "kv_heads",
+                format!("{:?}", self.kv_heads),
+                "a divisor of num_heads",
+            );
         }
         for (field, number) in [
             ("dropout_rate", self.dropout_rate),
@@ -430,7 +460,10 @@ impl Config {
             ("gradient_clip_value", self.gradient_clip_value),
             ("checkpoint_minutes", self.checkpoint_minutes),
             ("rotary_theta", f64::from(self.rotary_theta)),
-            ("embedding_scale", self.embedding_scale.map_or(1.0, f64::from)),
+            (
+                "embedding_scale",
+                self.embedding_scale.map_or(1.0, f64::from),
+            ),
         ];
         for (field, number) in positive {
             if !(number.is_finite() && number > 0.0) {
@@ -444,12 +477,23 @@ impl Config {
             let number = self.early_stopping_min_delta.to_string();
             return value("early_stopping_min_delta", number, "0 or more");
         }
-        if self.transpose.is_some_and(|(low, high)| low > high || low < -127 || high > 127) {
+        if self
+            .transpose
+            .is_some_and(|(low, high)| low > high || low < -127 || high > 127)
+        {
             let expected = "the lowest and the highest shift in semitones";
             return value("transpose", format!("{:?}", self.transpose), expected);
         }
-        if self.source_weights.values().any(|weight| !(weight.is_finite() && *weight >= 0.0)) {
-            return value("source_weights", "a negative weight".to_owned(), "0 or more each");
+        if self
+            .source_weights
+            .values()
+            .any(|weight| !(weight.is_finite() && *weight >= 0.0))
+        {
+            return value(
+                "source_weights",
+                "a negative weight".to_owned(),
+                "0 or more each",
+            );
         }
         if self.validation_every == Some(0) || self.steps == Some(0) || self.epochs == 0 {
             let expected = "at least 1, as steps and epochs";
@@ -462,11 +506,26 @@ impl Config {
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
         let mut warn = |here: bool, warning| here.then(|| warnings.push(warning));
-        warn(self.use_tensorboard, "use_tensorboard is not supported yet: see history.json");
-        warn(!self.use_checkpointing, "use_checkpointing is off, checkpoints are written all the same");
-        warn(!self.save_best_only, "save_best_only is off, only best and last are kept all the same");
-        warn(!self.save_final_model, "save_final_model is off, the last is saved all the same");
-        warn(!self.shuffle, "shuffle is off, segments are drawn at random all the same");
+        warn(
+            self.use_tensorboard,
+            "use_tensorboard is not supported yet: see history.json",
+        );
+        warn(
+            !self.use_checkpointing,
+            "use_checkpointing is off, checkpoints are written all the same",
+        );
+        warn(
+            !self.save_best_only,
+            "save_best_only is off, only best and last are kept all the same",
+        );
+        warn(
+            !self.save_final_model,
+            "save_final_model is off, the last is saved all the same",
+        );
+        warn(
+            !self.shuffle,
+            "shuffle is off, segments are drawn at random all the same",
+        );
         warn(
             self.batch_size_per_replica.is_some(),
             "batch_size_per_replica has no effect without a distribution_strategy",
@@ -488,9 +547,13 @@ impl Config {
             kv_heads: self.kv_heads.unwrap_or(self.num_heads),
             d_ff: self.d_ff,
             positions: if relative {
-                Positions::Relative { max_distance: self.max_relative_position }
+                Positions::Relative {
+                    max_distance: self.max_relative_position,
+                }
             } else {
-                Positions::Rotary { theta: self.rotary_theta }
+                Positions::Rotary {
+                    theta: self.rotary_theta,
+                }
             },
             activation: self.activation,
             tied: self.tied,

@@ -158,8 +158,7 @@ fn interval(songs: &[(f64, u64)]) -> (f64, f64) {
     let mut ratios: Vec<f64> = (0..BOOTSTRAPS)
         .map(|_| {
             let drawn = (0..songs.len()).map(|_| songs[rng.random_range(0..songs.len())]);
-            let (bits, notes) =
-                drawn.fold((0.0, 0), |sum, song| (sum.0 + song.0, sum.1 + song.1));
+            let (bits, notes) = drawn.fold((0.0, 0), |sum, song| (sum.0 + song.0, sum.1 + song.1));
             bits / notes.max(1) as f64
         })
         .collect();
@@ -179,13 +178,22 @@ impl fmt::Display for Report {
             100.0 * self.notes_kept,
             self.engine
         )?;
-        writeln!(f, "\nbits a note          free                  conditioned")?;
+        writeln!(
+            f,
+            "\nbits a note          free                  conditioned"
+        )?;
         let (free, conditioned) = (&self.free, &self.conditioned);
         let with = |figures: &Figures| {
             let (low, high) = figures.interval;
             format!("{:.3} [{low:.2}, {high:.2}]", figures.bits_a_note)
         };
-        writeln!(f, "{:<20} {:<21} {}", "with the grammar", with(free), with(conditioned))?;
+        writeln!(
+            f,
+            "{:<20} {:<21} {}",
+            "with the grammar",
+            with(free),
+            with(conditioned)
+        )?;
         let row = |f: &mut fmt::Formatter, name: &str, free: f64, conditioned: Option<f64>| {
             let conditioned = conditioned.map_or(String::new(), |bits| format!("{bits:.3}"));
             writeln!(f, "{name:<20} {free:<21.3} {conditioned}")
@@ -195,7 +203,12 @@ impl fmt::Display for Report {
         row(f, "loss, nats a token", free.loss, Some(conditioned.loss))?;
         writeln!(f, "\nby kind of token")?;
         for (kind, part) in &free.kinds {
-            row(f, kind, part.bits_a_note, conditioned.kinds.get(kind).map(|part| part.bits_a_note))?;
+            row(
+                f,
+                kind,
+                part.bits_a_note,
+                conditioned.kinds.get(kind).map(|part| part.bits_a_note),
+            )?;
         }
         for (title, free, conditioned) in [
             ("by source", &free.sources, &conditioned.sources),
@@ -205,7 +218,12 @@ impl fmt::Display for Report {
             for (name, part) in free {
                 let name = format!("{name} ({})", part.pieces);
                 let given = conditioned.get(name.rsplit_once(" (").map_or("", |(name, _)| name));
-                row(f, &name, part.bits_a_note, given.map(|part| part.bits_a_note))?;
+                row(
+                    f,
+                    &name,
+                    part.bits_a_note,
+                    given.map(|part| part.bits_a_note),
+                )?;
             }
         }
         Ok(())

@@ -30,8 +30,14 @@ impl Display {
             bar.set_position(state.progress.step);
             bar
         });
-        let display =
-            Self { bar, line: Instant::now(), steps, loss: None, speed: None, seconds: None };
+        let display = Self {
+            bar,
+            line: Instant::now(),
+            steps,
+            loss: None,
+            speed: None,
+            seconds: None,
+        };
         display.say(&format!(
             "{}: {} parameters, {} steps",
             state.config.model_name,
@@ -41,7 +47,13 @@ impl Display {
         display
     }
 
-    pub(super) fn step(&mut self, progress: &Progress, loss: Option<f64>, tokens: usize, took: Duration) {
+    pub(super) fn step(
+        &mut self,
+        progress: &Progress,
+        loss: Option<f64>,
+        tokens: usize,
+        took: Duration,
+    ) {
         let seconds = took.as_secs_f64();
         fade(&mut self.seconds, seconds);
         fade(&mut self.speed, tokens as f64 / seconds.max(1e-9));

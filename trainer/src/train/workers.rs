@@ -35,17 +35,27 @@ impl Workers {
         let weights = self.replicas[0].weights().iter();
         let weights = weights.map(|(name, weight)| (name.clone(), weight.detach()));
         let moments = self.slots.iter().flat_map(Slot::moments);
-        weights.chain(moments.map(|(name, moment)| (name, moment.shallow_clone()))).collect()
+        weights
+            .chain(moments.map(|(name, moment)| (name, moment.shallow_clone())))
+            .collect()
     }
 
     /// Takes the moments out of `tensors`; the name of one that does not fit otherwise.
     pub fn restore(&mut self, tensors: &mut HashMap<String, Tensor>) -> Result<(), String> {
-        self.slots.iter_mut().try_for_each(|slot| slot.restore(tensors))
+        self.slots
+            .iter_mut()
+            .try_for_each(|slot| slot.restore(tensors))
     }
 
     /// One step on `segments`: the mean loss, in nats a token; `None`, and nothing done, where loss
     /// or gradients are not finite.
-    pub fn step(&mut self, config: &Config, segments: &[Segment], number: u64, rate: f64) -> Option<f64> {
+    pub fn step(
+        &mut self,
+        config: &Config,
+        segments: &[Segment],
+        number: u64,
+        rate: f64,
+    ) -> Option<f64> {
         let scored: usize = segments.iter().map(Segment::scored).sum();
         let share = 1.0 / scored.max(1) as f64;
         let micro = micro_batches(segments, config.micro_batch_tokens);
@@ -54,10 +64,17 @@ impl Workers {
             let mut rng = ChaCha8Rng::seed_from_u64(!config.random_seed);
             rng.set_stream(number << 20 | i as u64);
             let mut dropout = Dropout::new(config.dropout_rate, rng);
-            let batch = Ragged::new(segments.iter().map(|s| (&s.tokens[..], s.first)), model.device());
+            let batch = Ragged::new(
+                segments.iter().map(|s| (&s.tokens[..], s.first)),
+                model.device(),
+            );
             let loss = model.loss(&batch, &mut dropout, config.label_smoothing) * share;
             loss.backward();
-            let gradients = model.weights().iter().map(|(_, weight)| taken(weight)).collect();
+            let gradients = model
+                .weights()
+                .iter()
+                .map(|(_, weight)| taken(weight))
+                .collect();
             (loss.double_value(&[]), gradients)
         });
         let loss: f64 = parts.iter().map(|(loss, _)| loss).sum();
@@ -80,9 +97,17 @@ impl Workers {
             return None;
         }
         let clip = config.use_gradient_clipping && norm > config.gradient_clip_value;
-        let scale = if clip { config.gradient_clip_value / norm } else { 1.0 };
+        let scale = if clip {
+            config.gradient_clip_value / norm
+        } else {
+            1.0
+        };
         let settings = Settings::new(config);
-        let step = Step { number, rate, scale };
+        let step = Step {
+            number,
+            rate,
+            scale,
+        };
         let work = std::iter::zip(&mut self.slots, sums).collect();
         each(&mut self.replicas, work, |_, (slot, (_, gradient))| {
             tch::no_grad(|| slot.update(&settings, step, &gradient));
@@ -95,7 +120,10 @@ impl Workers {
         let scored: usize = segments.iter().map(Segment::scored).sum();
         let micro = micro_batches(segments, config.micro_batch_tokens);
         let losses = each(&mut self.replicas, micro, |model, segments| {
-            let batch = Ragged::new(segments.iter().map(|s| (&s.tokens[..], s.first)), model.device());
+            let batch = Ragged::new(
+                segments.iter().map(|s| (&s.tokens[..], s.first)),
+                model.device(),
+            );
             tch::no_grad(|| model.loss(&batch, &mut Dropout::none(), 0.0)).double_value(&[])
         });
         losses.iter().sum::<f64>() / scored.max(1) as f64

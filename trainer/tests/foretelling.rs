@@ -1,0 +1,243 @@
+//! What is learned from and what is scored: every token once, in streams that the grammar allows.
+
+mod music;
+
+use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
+use famam_shared::manifest::Context;
+use famam_shared::score::Score;
+use famam_trainer::batches::{Draw, Purpose, Segment};
+use famam_trainer::config::training::Config;
+use famam_trainer::dataset::Split;
+use famam_trainer::evaluate::{Subject, evaluate};
+use famam_trainer::model::Model;
+use famam_trainer::scoring::{Scorer, windows};
+use music::{music, piece, song, spec, tiny, vocabulary};
+
+fn segments(config: &Config, step: u64, count: usize) -> Vec<Segment> {
+    let music = music();
+    let draw = Draw::new(config, &music, &music.train);
+    draw.segments(Purpose::Step(step), |segments, _| segments >= count)
+}
+
+/// Panics at a token that the grammar does not allow.
+fn check_grammar(encoding: &dyn Encoding, tokens: &[Token]) {
+    let mut grammar = encoding.grammar();
+    for &token in tokens {
+        grammar
+            .accept(token)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn segments_are_streams_of_whole_bars_and_fit() {
+    let encoding = spec().build(3).unwrap();
+    let special = encoding.special();
+    for max_seq_length in [16, 64, 128, 1024] {
+        let config = Config {
+            max_seq_length,
+            ..tiny()
+        };
+        let segments = segments(&config, 1, 400);
+        let mut ends = 0;
+        for segment in &segments {
+            let tokens = &segment.tokens;
+            assert!(tokens.len() <= max_seq_length, "{} tokens", tokens.len());
+            assert_eq!(
+                (tokens[0], tokens[segment.first]),
+                (special.bos, special.bar)
+            );
+            let bars = tokens.iter().filter(|&&token| token == special.bar).count();
+            assert!((1..=4).contains(&bars));
+            check_grammar(&*encoding, tokens);
+            ends += tokens.iter().filter(|&&token| token == special.eos).count();
+            assert!(!tokens[..tokens.len() - 1].contains(&special.eos));
+        }
+        println!("{max_seq_length}: {ends} of {} end", segments.len());
+        if max_seq_length == 1024 {
+            assert!(ends > 40, "pieces end now and then");
+            let conditioned =
+                |what: &dyn Fn(&Segment) -> bool| segments.iter().filter(|s| what(s)).count();
+            let genre = encoding.head(&Conditioning {
+                genre: 1,
+                instruments: None,
+            })[1];
+            let any = encoding.head(&Conditioning::default());
+            assert!((60..200).contains(&conditioned(&|s| s.tokens[1] == genre)));
+            assert!((100..280).contains(&conditioned(&|s| s.tokens[2] == any[2])));
+            assert!(conditioned(&|s| s.tokens[..3] == any[..]) > 80);
+        }
+    }
+}
+
+#[test]
+fn segments_are_a_function_of_the_step() {
+    let config = tiny();
+    assert_eq!(segments(&config, 3, 10), segments(&config, 3, 10));
+    assert_ne!(segments(&config, 3, 10), segments(&config, 4, 10));
+    let reseeded = Config {
+        random_seed: 1,
+        ..tiny()
+    };
+    assert_ne!(segments(&config, 3, 10), segments(&reseeded, 3, 10));
+}
+
+#[test]
+fn shifts_move_pitches_and_leave_drums() {
+    let encoding = spec().build(3).unwrap();
+    let still = Config {
+        transpose: Some((0, 0)),
+        ..tiny()
+    };
+    let fifth = Config {
+        transpose: Some((7, 7)),
+        ..tiny()
+    };
+    let pitches = |score: &Score, drums: bool| -> Vec<i32> {
+        let tracks = score
+            .tracks
+            .iter()
+            .filter(|track| track.instrument.is_drums() == drums);
+        tracks
+            .flat_map(|track| &track.notes)
+            .map(|note| i32::from(note.pitch))
+            .collect()
+    };
+    for (a, b) in std::iter::zip(segments(&still, 1, 100), segments(&fifth, 1, 100)) {
+        let (a, b) = (encoding.decode(&a.tokens), encoding.decode(&b.tokens));
+        // A segment may be cut inside of a note.
+        let (Ok(a), Ok(b)) = (a, b) else { continue };
+        assert_eq!(pitches(&a, true), pitches(&b, true));
+        let up: Vec<i32> = pitches(&a, false).iter().map(|pitch| pitch + 7).collect();
+        assert_eq!(up, pitches(&b, false));
+    }
+}
+
+/// The tokens that the windows of a body score, and what is right about each window.
+fn scored(body: &Body, context: Context, conditioning: &Conditioning) -> Vec<Token> {
+    let encoding = spec().build(3).unwrap();
+    let mut scored = Vec::new();
+    for (i, window) in windows(0, body, &*encoding, conditioning, context)
+        .iter()
+        .enumerate()
+    {
+        let tokens = &window.tokens;
+        assert!(
+            tokens.len() <= context.tokens,
+            "{} tokens in {context:?}",
+            tokens.len()
+        );
+        // A smaller window may have to begin inside of a chord.
+        if context.tokens >= 300 {
+            check_grammar(&*encoding, tokens);
+        }
+        let head = encoding.head(conditioning);
+        assert_eq!(tokens[..head.len()], head);
+        if i == 0 {
+            assert_eq!(window.first, head.len(), "nothing of the music is given");
+        }
+        assert!(window.first < tokens.len());
+        scored.extend_from_slice(&tokens[window.first..]);
+    }
+    scored
+}
+
+#[test]
+fn every_token_of_a_piece_is_scored_once() {
+    let encoding = spec().build(3).unwrap();
+    for (seed, bars, density) in [(1, 1, 3), (2, 3, 40), (3, 40, 12), (4, 17, 90), (5, 9, 600)] {
+        let piece = piece(&song(seed, bars, density), 0, Split::Test);
+        for tokens in [24, 60, 128, 300, 1024] {
+            for bars in [1, 2, 3, 8, 300] {
+                let given = Conditioning {
+                    genre: 1,
+                    instruments: Some(piece.instruments),
+                };
+                for conditioning in [Conditioning::default(), given] {
+                    let scored = scored(&piece.body, Context { tokens, bars }, &conditioning);
+                    assert!(
+                        scored == piece.body.tokens,
+                        "{seed}: {tokens} tokens, {bars} bars"
+                    );
+                }
+            }
+        }
+        // Where bars fit, half of a window's bars stand before what it scores.
+        let context = Context {
+            tokens: 100_000,
+            bars: 8,
+        };
+        for window in windows(
+            0,
+            &piece.body,
+            &*encoding,
+            &Conditioning::default(),
+            context,
+        )
+        .iter()
+        .skip(1)
+        {
+            let past = &window.tokens[..window.first];
+            let bar = encoding.special().bar;
+            assert!(past.iter().filter(|&&token| token == bar).count() >= 4);
+        }
+    }
+}
+
+/// A model that foretells nothing needs log2 of the vocabulary for each token, and log2 of what the
+/// grammar allows with it.
+#[test]
+fn a_model_that_knows_nothing_costs_what_chance_costs() {
+    let music = music();
+    let vocabulary_size = music.encoding.vocabulary_size();
+    let model = Model::new(&tiny().architecture(vocabulary_size), tch::Device::Cpu);
+    tch::no_grad(|| {
+        let (_, embedding) = &model.weights()[0];
+        let _ = embedding.shallow_clone().zero_();
+    });
+    let pieces: Vec<_> = (0..5)
+        .map(|i| piece(&song(i, 12, 20), i as usize, Split::Test))
+        .collect();
+    let mut subject = Subject {
+        scorers: vec![Scorer::Torch(model.replica()), Scorer::Torch(model)],
+        spec: spec(),
+        vocabulary: vocabulary(),
+        context: Context {
+            tokens: 128,
+            bars: 4,
+        },
+        engine: "libtorch".to_owned(),
+    };
+    let report = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
+    let tokens: usize = pieces.iter().map(|piece| piece.body.tokens.len()).sum();
+    let notes: u64 = pieces.iter().map(|piece| u64::from(piece.notes)).sum();
+    assert_eq!((report.free.tokens, report.notes), (tokens as u64, notes));
+    let chance = tokens as f64 * (vocabulary_size as f64).log2() / notes as f64;
+    for figures in [&report.free, &report.conditioned] {
+        assert!((figures.bits_a_note_without_grammar - chance).abs() < 1e-3);
+        let mut bits = 0.0;
+        for piece in &pieces {
+            let mut grammar = music.encoding.grammar();
+            for token in music.encoding.head(&Conditioning::default()) {
+                grammar.accept(token).unwrap();
+            }
+            let mut allowed = famam_shared::encoding::TokenSet::new(vocabulary_size);
+            for &token in &piece.body.tokens {
+                grammar.allowed(&mut allowed);
+                bits += (allowed.len() as f64).log2();
+                grammar.accept(token).unwrap();
+            }
+        }
+        // Conditioning narrows what the grammar allows, and a window forgets what came before it.
+        if figures.tokens == report.free.tokens {
+            let expected = bits / notes as f64;
+            assert!((figures.bits_a_note - expected).abs() < 0.2 * expected);
+        }
+        let sum: f64 = figures.kinds.values().map(|kind| kind.bits_a_note).sum();
+        assert!((sum - figures.bits_a_note).abs() < 1e-9);
+        assert!(
+            figures.interval.0 <= figures.bits_a_note && figures.bits_a_note <= figures.interval.1
+        );
+    }
+    assert!(report.songs == 3 && report.free.sources.len() == 2 && report.free.genres.len() == 3);
+}
