@@ -133,6 +133,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
         None => config::expand(&config.output_dir)?,
     };
     let data_set = Dataset::open(&args.dataset)?;
+    if data_set.config().enable_tempo_variation {
+        eprintln!("note: enable_tempo_variation is not supported yet: tempos stay as they are");
+    }
     let music = Music::read(&data_set)?;
     let named = DataSet {
         name: data_set.config().name.clone(),
@@ -140,9 +143,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         hash: data_set.hash().to_owned(),
     };
     let stop = stop_on_signal();
-    let limit = args
-        .max_minutes
-        .map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0));
+    let limit = args.max_minutes.map(minutes);
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
     let end = Run::open(config, &music, named, &folder, threads)?.train(&stop, limit)?;
     match end {
@@ -156,6 +157,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
         End::Interrupted => eprintln!("stopped and saved; the same command goes on"),
     }
     Ok(())
+}
+
+/// A length of time; what is longer than can be said is as good as for ever.
+fn minutes(minutes: f64) -> Duration {
+    Duration::try_from_secs_f64(minutes.max(0.0) * 60.0).unwrap_or(Duration::MAX)
 }
 
 /// A flag that Ctrl+C (or a request to terminate) sets; a second one ends the process.
@@ -289,7 +295,7 @@ impl<'a> Run<'a> {
     pub fn train(&mut self, stop: &AtomicBool, limit: Option<Duration>) -> Result<End, Error> {
         let begin = Instant::now();
         let mut saved = Instant::now();
-        let every = Duration::from_secs_f64(self.state.config.checkpoint_minutes * 60.0);
+        let every = minutes(self.state.config.checkpoint_minutes);
         let mut display = Display::new(&self.state, self.steps);
         let end = loop {
             let patience = self.state.config.early_stopping_patience.max(1);
