@@ -55,11 +55,10 @@ fn release_bundle(workspace: &Workspace, steps: &mut Steps) -> Outcome<bundle::B
     packages::provide(&packages::PLUGIN)?;
     let runtime = optional_runtime(workspace, steps);
     steps.heading("building the release plugin");
-    step::cargo(
-        workspace,
-        ["build", "--release", "--package", "famam-plugin"],
-    )
-    .run()?;
+    // Without the standalone's audio backends, which a module in a host must not bring along.
+    step::cargo(workspace, ["build", "--release", "--package"])
+        .args(["famam-plugin", "--lib", "--no-default-features"])
+        .run()?;
     let system = System::here();
     let module = workspace
         .target
