@@ -25,8 +25,10 @@ fn expand_with(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<String, UnsetVariable> {
     let value = |name: &str| {
-        variable(name)
-            .ok_or_else(|| UnsetVariable { path: path.to_owned(), variable: name.to_owned() })
+        variable(name).ok_or_else(|| UnsetVariable {
+            path: path.to_owned(),
+            variable: name.to_owned(),
+        })
     };
     let mut rest = path;
     let mut expanded = String::new();
@@ -36,7 +38,9 @@ fn expand_with(
     }
     while let Some((before, after)) = rest.split_once('$') {
         expanded.push_str(before);
-        let braced = after.strip_prefix('{').and_then(|inside| inside.split_once('}'));
+        let braced = after
+            .strip_prefix('{')
+            .and_then(|inside| inside.split_once('}'));
         let bare = || {
             let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
             after.split_at(after.find(|c| !part(c)).unwrap_or(after.len()))
@@ -72,7 +76,11 @@ mod tests {
             ("cost $", "cost $"),
             ("./plain", "./plain"),
         ] {
-            assert_eq!(expand_with(path, variable).as_deref(), Ok(expected), "{path}");
+            assert_eq!(
+                expand_with(path, variable).as_deref(),
+                Ok(expected),
+                "{path}"
+            );
         }
         let error = expand_with("$NONE/x", variable).unwrap_err();
         assert_eq!(error.variable, "NONE");
