@@ -1,0 +1,146 @@
+//! What a training config may say.
+
+use super::{Config, Distribution, Error, ModelType, OptimizerKind};
+
+impl Config {
+    /// Refuses what cannot be trained.
+    pub fn check(&self) -> Result<(), Error> {
+        let unsupported = |field, value: &str, instead| {
+            Err(Error::Unsupported {
+                field,
+                value: value.to_owned(),
+                instead,
+            })
+        };
+        if self.model_type != ModelType::Transformer {
+            return unsupported("model_type", "lstm", "take transformer");
+        }
+        if matches!(self.optimizer, OptimizerKind::Sgd | OptimizerKind::Rmsprop) {
+            let value = if self.optimizer == OptimizerKind::Sgd {
+                "sgd"
+            } else {
+                "rmsprop"
+            };
+            return unsupported("optimizer", value, "take adam, adamw or muon");
+        }
+        if self.distribution_strategy != Distribution::None {
+            let instead = "take none; all cores of one machine are used";
+            return unsupported("distribution_strategy", "not none", instead);
+        }
+        let value = |field, value: String, expected| {
+            Err(Error::Value {
+                field,
+                value,
+                expected,
+            })
+        };
+        for (field, size, most) in [
+            ("max_seq_length", self.max_seq_length, 65_536),
+            ("d_model", self.d_model, 16_384),
+            ("num_layers", self.num_layers, 256),
+            ("num_heads", self.num_heads, 256),
+            ("d_ff", self.d_ff, 65_536),
+            ("max_relative_position", self.max_relative_position, 65_536),
+            ("batch_size", self.batch_size, 1 << 20),
+            ("batch_tokens", self.batch_tokens.unwrap_or(1), 1 << 30),
+            ("micro_batch_tokens", self.micro_batch_tokens, 1 << 30),
+            ("segment_bars", self.segment_bars.unwrap_or(1), 1 << 20),
+            ("validation_segments", self.validation_segments, 1 << 20),
+        ] {
+            if size == 0 || size > most {
+                return value(field, size.to_string(), "a size from 1 up, within reason");
+            }
+        }
+        if self.max_seq_length < 16 {
+            return value(
+                "max_seq_length",
+                self.max_seq_length.to_string(),
+                "at least 16",
+            );
+        }
+        if !self.d_model.is_multiple_of(2 * self.num_heads) {
+            let expected = "a multiple of 2 num_heads";
+            return value("d_model", self.d_model.to_string(), expected);
+        }
+        if !self
+            .num_heads
+            .is_multiple_of(self.kv_heads.unwrap_or(1).max(1))
+            || self.kv_heads == Some(0)
+        {
+            return value(
+                "kv_heads",
+                format!("{:?}", self.kv_heads),
+                "a divisor of num_heads",
+            );
+        }
+        for (field, number) in [
+            ("dropout_rate", self.dropout_rate),
+            ("label_smoothing", self.label_smoothing),
+            ("beta_1", self.beta_1),
+            ("beta_2", self.beta_2),
+        ] {
+            if !(0.0..1.0).contains(&number) {
+                return value(field, number.to_string(), "0 or more and below 1");
+            }
+        }
+        for (field, number) in [
+            ("unconditioned", self.unconditioned),
+            ("genre_dropout", self.genre_dropout),
+            ("instrument_dropout", self.instrument_dropout),
+            ("piece_start", self.piece_start),
+            ("genre_balance", self.genre_balance),
+            ("piece_balance", self.piece_balance),
+            ("final_learning_rate", self.final_learning_rate),
+        ] {
+            if !(0.0..=1.0).contains(&number) {
+                return value(field, number.to_string(), "a number from 0 to 1");
+            }
+        }
+        let positive = [
+            ("learning_rate", self.learning_rate),
+            ("epsilon", self.epsilon),
+            ("gradient_clip_value", self.gradient_clip_value),
+            ("checkpoint_minutes", self.checkpoint_minutes),
+            ("rotary_theta", f64::from(self.rotary_theta)),
+            (
+                "embedding_scale",
+                self.embedding_scale.map_or(1.0, f64::from),
+            ),
+        ];
+        for (field, number) in positive {
+            if !(number.is_finite() && number > 0.0) {
+                return value(field, number.to_string(), "a number above 0");
+            }
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return value("weight_decay", self.weight_decay.to_string(), "0 or more");
+        }
+        if !(self.early_stopping_min_delta.is_finite() && self.early_stopping_min_delta >= 0.0) {
+            let number = self.early_stopping_min_delta.to_string();
+            return value("early_stopping_min_delta", number, "0 or more");
+        }
+        if self
+            .transpose
+            .is_some_and(|(low, high)| low > high || low < -127 || high > 127)
+        {
+            let expected = "the lowest and the highest shift in semitones";
+            return value("transpose", format!("{:?}", self.transpose), expected);
+        }
+        if self
+            .source_weights
+            .values()
+            .any(|weight| !(weight.is_finite() && *weight >= 0.0))
+        {
+            return value(
+                "source_weights",
+                "a negative weight".to_owned(),
+                "0 or more each",
+            );
+        }
+        if self.validation_every == Some(0) || self.steps == Some(0) || self.epochs == 0 {
+            let expected = "at least 1, as steps and epochs";
+            return value("validation_every", "0".to_owned(), expected);
+        }
+        Ok(())
+    }
+}
