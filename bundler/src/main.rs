@@ -101,7 +101,15 @@ fn run(workspace: &Workspace) -> Outcome {
 
 fn test(workspace: &Workspace, long: bool) -> Outcome {
     let mut steps = Steps::start();
-    packages::provide(&[&packages::PLUGIN[..], &packages::TRAINER].concat())?;
+    packages::provide(
+        &[
+            &packages::PLUGIN[..],
+            &packages::STANDALONE,
+            &packages::TRAINER,
+            &packages::TESTS,
+        ]
+        .concat(),
+    )?;
     steps.heading("ONNX Runtime and libtorch");
     wheel::onnx_runtime(&workspace.cache)?;
     let libtorch = wheel::libtorch(&workspace.cache)?;
@@ -165,7 +173,7 @@ fn install(workspace: &Workspace) -> Outcome {
 /// of a bench becomes a row of the table at the end.
 fn bench(workspace: &Workspace) -> Outcome {
     let mut steps = Steps::start();
-    packages::provide(&packages::PLUGIN)?;
+    packages::provide(&[&packages::PLUGIN[..], &packages::STANDALONE].concat())?;
     optional_runtime(workspace, &mut steps);
     let mut packages = vec!["famam-shared", "famam-tests"];
     let mut libtorch = PathBuf::new();

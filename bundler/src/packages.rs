@@ -35,11 +35,15 @@ const fn library(debian: &'static str, name: &'static str) -> Package {
 }
 
 /// What building and bundling the plugin needs.
-pub const PLUGIN: [Package; 6] = [
+pub const PLUGIN: [Package; 4] = [
     program("pkg-config", &["pkg-config", "--version"]),
     library("libx11-dev", "x11"),
     library("libx11-xcb-dev", "x11-xcb"),
     library("libgl1-mesa-dev", "gl"),
+];
+
+/// What the standalone needs besides.
+pub const STANDALONE: [Package; 2] = [
     library("libasound2-dev", "alsa"),
     library("libjack-jackd2-dev", "jack"),
 ];
@@ -52,6 +56,9 @@ pub const TRAINER: [Package; 2] = [
     program("g++", &["g++", "--version"]),
     library("libhdf5-dev", "hdf5"),
 ];
+
+/// What the tests need besides: a processor without the newest instructions.
+pub const TESTS: [Package; 1] = [program("qemu-user", &["qemu-x86_64", "--version"])];
 
 /// What the build for Windows needs besides.
 pub const WINDOWS: [Package; 1] = [program(
