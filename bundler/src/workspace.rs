@@ -18,7 +18,9 @@ pub struct Workspace {
 impl Workspace {
     /// Finds them from the place of this program and from the environment.
     pub fn find() -> Outcome<Workspace> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        // Set by `cargo run`; two checkouts that share a target folder share this program too.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let root = manifest.as_deref().and_then(Path::parent);
         let program = env::current_exe().map_err(|error| format!("where am I? {error}"))?;
         // target/debug/xtask
         let target = program.ancestors().nth(2);
