@@ -80,9 +80,15 @@ pub enum WeightsError {
 }
 
 impl Model {
-    /// Fresh weights from torch's global generator: normal with deviation 0.02, those that end a
+    /// Fresh weights, a function of `seed`: normal with deviation 0.02, those that end a
     /// residual branch divided by sqrt(2 layers); norms 1 and 0.
-    pub fn new(architecture: &Transformer, device: Device) -> Self {
+    pub fn new(architecture: &Transformer, seed: u64, device: Device) -> Self {
+        // Torch has one generator for the whole process.
+        static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _alone = GENERATOR
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        tch::manual_seed(seed as i64);
         let branch = INIT_STD / (2.0 * architecture.layers as f64).sqrt();
         let weights = architecture.weights().into_iter().map(|(name, shape)| {
             let shape: Vec<i64> = shape.into_iter().map(|size| size as i64).collect();

@@ -259,9 +259,8 @@ impl<'a> Run<'a> {
             )
         } else {
             let architecture = config.architecture(music.encoding.vocabulary_size());
-            tch::manual_seed(config.random_seed as i64);
-            let model =
-                Model::new(&architecture, tch::Device::Cpu).with_precision(config.precision);
+            let model = Model::new(&architecture, config.random_seed, tch::Device::Cpu)
+                .with_precision(config.precision);
             let workers = Workers::new(model, &config, threads);
             let state = State {
                 version: checkpoint::VERSION,

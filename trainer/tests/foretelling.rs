@@ -190,7 +190,7 @@ fn every_token_of_a_piece_is_scored_once() {
 fn a_model_that_knows_nothing_costs_what_chance_costs() {
     let music = music();
     let vocabulary_size = music.encoding.vocabulary_size();
-    let model = Model::new(&tiny().architecture(vocabulary_size), tch::Device::Cpu);
+    let model = Model::new(&tiny().architecture(vocabulary_size), 1, tch::Device::Cpu);
     tch::no_grad(|| {
         let (_, embedding) = &model.weights()[0];
         let _ = embedding.shallow_clone().zero_();

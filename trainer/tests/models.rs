@@ -51,7 +51,7 @@ fn configs() -> Vec<Config> {
 /// A fresh model of `config` whose weights are large enough to tell mistakes.
 fn model(config: &Config) -> Model {
     let vocabulary = music().encoding.vocabulary_size();
-    let model = Model::new(&config.architecture(vocabulary), Device::Cpu);
+    let model = Model::new(&config.architecture(vocabulary), 1, Device::Cpu);
     tch::no_grad(|| {
         for (name, weight) in model.weights() {
             let noise = Tensor::randn_like(weight) * if name.contains("norm") { 0.3 } else { 0.15 };
