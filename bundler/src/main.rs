@@ -130,7 +130,7 @@ fn test(workspace: &Workspace, long: bool) -> Outcome {
     steps.heading("building the tests");
     cargo(&["test", "--workspace", "--no-run"]).run()?;
     steps.heading("tests");
-    let tests = cargo(&["test", "--workspace"]);
+    let tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if long {
         tests.env("FAMAM_LONG", "1")
     } else {

@@ -115,4 +115,9 @@ fn sustained(engine: &dyn Engine) {
     println!(
         "  sustained, one thread: {per_note:.0} notes/s, {per_token:.0} tokens/s ({notes} notes)"
     );
+    let name = engine.name();
+    println!(
+        "figure | notes a second, sustained, {name} | {per_note:.0} ({:.1} times real time) | at least 64",
+        per_note / 16.0
+    );
 }
