@@ -258,7 +258,17 @@ mod tests {
     #[test]
     fn muon_steps_in_all_directions_alike() {
         for shape in [[64, 32], [32, 64], [48, 48]] {
-            let matrix = Tensor::randn(shape, (Kind::Float, Device::Cpu));
+            // A drawn square matrix may be all but singular: the directions are drawn, their
+            // lengths are not.
+            let drawn = Tensor::randn(shape, (Kind::Float, Device::Cpu));
+            let (left, _, right) = drawn.svd(true, true);
+            let lengths = Tensor::linspace(
+                0.05,
+                1.0,
+                shape[0].min(shape[1]),
+                (Kind::Float, Device::Cpu),
+            );
+            let matrix = (left * lengths).matmul(&right.transpose(0, 1));
             let (_, values, _) = orthogonalize(&matrix, Kind::Float).svd(true, false);
             let (least, most) = (
                 values.min().double_value(&[]),
