@@ -5,13 +5,16 @@
 //! (`python3` where it is not set). CPU time of the thread where the system tells it.
 
 use std::error::Error;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 use std::{env, fs};
 
 use famam_shared::midi;
+
+#[path = "peer/mod.rs"]
+mod peer;
+
+use peer::Peer;
 
 const ROUNDS: usize = 7;
 
@@ -42,7 +45,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What one of the two cannot read is for tests, not for a race.
     files.retain(|file| midi::read_file(file).is_ok());
 
-    let mut peer = Peer::start(&files);
+    let folder = tempfile::tempdir()?;
+    let list = folder.path().join("files");
+    let names: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+    fs::write(&list, names.join("\n"))?;
+    let mut peer = Peer::start(PEER, list.as_os_str(), "symusic");
     if let Err(error) = &peer {
         println!("reading: no symusic to compare with ({error})");
     }
@@ -54,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ours.push(start.seconds());
         if let Ok(peer) = &mut peer {
-            theirs.push(peer.round()?);
+            theirs.push(peer.ask("")?);
         }
     }
     let rate = |times: &mut Vec<f64>| {
@@ -108,63 +115,6 @@ impl Clock {
 fn thread_seconds() -> Option<f64> {
     let times = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(times.split(' ').next()?.parse::<f64>().ok()? * 1e-9)
-}
-
-/// A Python process that reads all files each time it is asked.
-struct Peer {
-    process: Child,
-    ask: ChildStdin,
-    answer: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start(files: &[PathBuf]) -> Result<Self, Box<dyn Error>> {
-        let folder = tempfile::tempdir()?;
-        let list = folder.path().join("files");
-        let names: Vec<String> = files
-            .iter()
-            .map(|file| file.display().to_string())
-            .collect();
-        fs::write(&list, names.join("\n"))?;
-        let python = env::var_os("FAMAM_PYTHON").unwrap_or_else(|| "python3".into());
-        let mut process = Command::new(python)
-            .args(["-c", PEER])
-            .arg(&list)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let ask = process.stdin.take().ok_or("no input")?;
-        let answer = BufReader::new(process.stdout.take().ok_or("no output")?);
-        let mut peer = Self {
-            process,
-            ask,
-            answer,
-        };
-        match peer.line()?.as_str() {
-            "ready" => Ok(peer),
-            _ => Err("set FAMAM_PYTHON to a Python with symusic".into()),
-        }
-    }
-
-    fn round(&mut self) -> Result<f64, Box<dyn Error>> {
-        self.ask.write_all(b"\n")?;
-        Ok(self.line()?.parse()?)
-    }
-
-    fn line(&mut self) -> Result<String, Box<dyn Error>> {
-        let mut line = String::new();
-        self.answer.read_line(&mut line)?;
-        Ok(line.trim().to_owned())
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // The benchmark is over; how the peer ends does not matter.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 fn midi_files(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -1,0 +1,115 @@
+//! A training step (4 layers, d = 256, sequence 512, batch 8, plain causal attention, AdamW, 32 bits, two threads)
+//! beside the same model in Python with the same libtorch, in turns. The losses of both must agree.
+//!
+//! `FAMAM_PYTHON` names a Python with PyTorch 2.11 (`python3` where it is not set).
+//!
+//! ```sh
+//! cargo bench -p famam-trainer --bench training_step
+//! ```
+
+use std::error::Error;
+use std::time::Instant;
+use std::{env, fs};
+
+use famam_trainer::batches::Segment;
+use famam_trainer::config::training::Config;
+use famam_trainer::model::Model;
+use famam_trainer::train::Workers;
+
+#[path = "../../../shared/benches/peer/mod.rs"]
+mod peer;
+
+use peer::Peer;
+
+/// Turns, of which the median is taken.
+const ROUNDS: usize = 15;
+const VOCABULARY: usize = 794;
+const BATCH: usize = 8;
+const TIME: usize = 512;
+const RATE: f64 = 1e-3;
+const CONFIG: &str = r#"{
+    "num_layers": 4, "d_model": 256, "num_heads": 4, "d_ff": 1024, "positions": "rotary", "activation": "gelu",
+    "tied": true, "embedding_scale": 1.0, "dropout_rate": 0.0, "label_smoothing": 0.0, "optimizer": "adamw", "beta_2": 0.95,
+    "weight_decay": 0.0, "epsilon": 1e-8, "precision": "fp32", "micro_batch_tokens": 2052
+}"#;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // Only `cargo bench` measures; `cargo test --all-targets` passes by.
+    if !env::args().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    let config: Config = serde_json::from_str(CONFIG)?;
+    let model = Model::new(&config.architecture(VOCABULARY), 1, tch::Device::Cpu);
+    let segments: Vec<Segment> = (0..BATCH)
+        .map(|row| Segment {
+            tokens: (0..=TIME)
+                .map(|i| ((row * 7 + i * i) % VOCABULARY) as _)
+                .collect(),
+            first: 1,
+        })
+        .collect();
+    let folder = tempfile::tempdir()?;
+    let given = folder.path().join("weights");
+    fs::write(&given, weights_and_tokens(&model, &segments)?)?;
+    let mut workers = Workers::new(model, &config, 2);
+    let mut number = 0;
+    let mut step = || {
+        number += 1;
+        let loss = workers.step(&config, &segments, number, RATE);
+        loss.ok_or("the loss is no number")
+    };
+
+    let mut peer = Peer::start(include_str!("peer.py"), given.as_os_str(), "PyTorch 2.11");
+    if let Err(error) = &peer {
+        println!("training_step: no PyTorch to compare with ({error})");
+    }
+    if let Ok(peer) = &mut peer {
+        for _ in 0..3 {
+            let (ours, theirs) = (step()?, peer.ask("loss")?);
+            println!("training_step: loss {ours:.5} nats a token, PyTorch {theirs:.5}");
+            if (ours - theirs).abs() > 1e-3 {
+                return Err("the two do not compute the same".into());
+            }
+        }
+    }
+    let mut times = [const { Vec::new() }; 3];
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        step()?;
+        times[0].push(start.elapsed().as_secs_f64());
+        if let Ok(peer) = &mut peer {
+            times[1].push(peer.ask("plain")?);
+            times[2].push(peer.ask("fused")?);
+        }
+    }
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("training_step: load {}", load.trim());
+    let speeds = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        let median = times.get(times.len() / 2);
+        median.map(|seconds| (BATCH * TIME) as f64 / seconds)
+    });
+    if let [Some(ours), Some(plain), Some(fused)] = speeds {
+        println!(
+            "figure | training step, 4 layers, d = 256, 8 x 512 tokens | {ours:.0} tokens/s, {:.2} times PyTorch's plain \
+             attention, {:.2} times its fused | at least 0.95",
+            ours / plain,
+            ours / fused
+        );
+    } else if let Some(ours) = speeds[0] {
+        println!("training_step: {ours:.0} tokens/s");
+    }
+    Ok(())
+}
+
+/// All weights (float32) in the architecture's order, then the tokens (int32), little-endian.
+fn weights_and_tokens(model: &Model, segments: &[Segment]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut bytes = Vec::new();
+    for (_, weight) in model.weights() {
+        let numbers: Vec<f32> = weight.detach().view([-1]).try_into()?;
+        bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    }
+    let tokens = segments.iter().flat_map(|segment| &segment.tokens);
+    bytes.extend(tokens.flat_map(|&token| i32::from(token).to_le_bytes()));
+    Ok(bytes)
+}
