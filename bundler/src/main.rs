@@ -1,9 +1,10 @@
 //! `cargo xtask`: everything that is done with Famam's sources, one command each.
 //!
-//! A command sees to what the machine lacks ([`packages`], [`wheel`]), builds with cargo
+//! A command sees to what the machine lacks ([`packages`], [`wheel`], [`music`]), builds with cargo
 //! ([`step`]), and lays out what hosts load ([`bundle`]).
 
 mod bundle;
+mod music;
 mod packages;
 mod step;
 mod wheel;
@@ -113,7 +114,11 @@ fn test(workspace: &Workspace, long: bool) -> Outcome {
     steps.heading("ONNX Runtime and libtorch");
     wheel::onnx_runtime(&workspace.cache)?;
     let libtorch = wheel::libtorch(&workspace.cache)?;
-    let cargo = |arguments: &[&str]| with_libtorch(step::cargo(workspace, arguments), &libtorch);
+    let music = music::folder(workspace)?;
+    let cargo = |arguments: &[&str]| {
+        let cargo = step::cargo(workspace, arguments);
+        with_environment(cargo, &libtorch, music.as_deref())
+    };
 
     steps.heading("format");
     cargo(&["fmt", "--all", "--check"]).run()?;
@@ -129,7 +134,10 @@ fn test(workspace: &Workspace, long: bool) -> Outcome {
     .run()?;
     steps.heading("building the tests");
     cargo(&["test", "--workspace", "--no-run"]).run()?;
-    steps.heading("tests");
+    steps.heading(match music {
+        Some(_) => "tests",
+        None => "tests; FAMAM_DATA names no folder of music: those that run over it are skipped",
+    });
     let tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if long {
         tests.env("FAMAM_LONG", "1")
@@ -175,18 +183,15 @@ fn bench(workspace: &Workspace) -> Outcome {
     let mut steps = Steps::start();
     packages::provide(&[&packages::PLUGIN[..], &packages::STANDALONE].concat())?;
     optional_runtime(workspace, &mut steps);
-    let mut packages = vec!["famam-shared", "famam-tests"];
-    let mut libtorch = PathBuf::new();
-    if workspace.root.join("trainer/benches").exists() {
-        packages::provide(&packages::TRAINER)?;
-        libtorch = wheel::libtorch(&workspace.cache)?;
-        packages.push("famam-trainer");
-    }
+    packages::provide(&packages::TRAINER)?;
+    let libtorch = wheel::libtorch(&workspace.cache)?;
+    let music = music::folder(workspace)?;
     let mut figures = Vec::new();
-    for package in packages {
+    for package in ["famam-shared", "famam-tests", "famam-trainer"] {
         steps.heading(package);
         let benches = step::cargo(workspace, ["bench", "--package", package, "--bench", "*"]);
-        figures.extend(with_libtorch(benches, &libtorch).run_for("figure | ")?);
+        let benches = with_environment(benches, &libtorch, music.as_deref());
+        figures.extend(benches.run_for("figure | ")?);
     }
     println!("\n| what | measured | to reach |\n|---|---|---|");
     for figure in figures {
@@ -195,9 +200,13 @@ fn bench(workspace: &Workspace) -> Outcome {
     Ok(())
 }
 
-/// What the trainer needs to be built and to run.
-fn with_libtorch(cargo: Child, libtorch: &Path) -> Child {
-    cargo
+/// What the trainer needs to be built and to run, and where music is to test it on.
+fn with_environment(cargo: Child, libtorch: &Path, music: Option<&Path>) -> Child {
+    let cargo = cargo
         .env("LIBTORCH", libtorch)
-        .env_path("LD_LIBRARY_PATH", &libtorch.join("lib"))
+        .env_path("LD_LIBRARY_PATH", &libtorch.join("lib"));
+    match music {
+        Some(folder) => cargo.env("FAMAM_DATA", folder),
+        None => cargo,
+    }
 }

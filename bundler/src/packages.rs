@@ -20,7 +20,8 @@ enum Probe {
     Library(&'static str),
 }
 
-const fn program(debian: &'static str, command: &'static [&'static str]) -> Package {
+/// A program, and a command of it that succeeds.
+pub const fn program(debian: &'static str, command: &'static [&'static str]) -> Package {
     Package {
         debian,
         probe: Probe::Command(command),
@@ -97,7 +98,7 @@ pub fn provide(packages: &[Package]) -> Outcome {
         command(first).args(rest).succeeds()
     }) else {
         return Err(format!(
-            "these are missing; type (or the like on your system):\n  sudo {line}"
+            "packages are missing; type (or the like on your system): sudo {line}"
         ));
     };
     eprintln!("{line}");

@@ -88,6 +88,22 @@ impl Child {
         }
     }
 
+    /// Runs it to its end, silent; where it fails, the sentence ends on its last word of it.
+    pub fn run_quietly(mut self) -> Outcome {
+        let name = self.0.get_program().to_string_lossy().into_owned();
+        let output = self.0.stdin(Stdio::null()).output();
+        let output = output.map_err(|error| format!("{name} did not start: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let words = String::from_utf8_lossy(&output.stderr);
+        let last = words.lines().rfind(|line| !line.trim().is_empty());
+        Err(last.map_or_else(
+            || format!("{name} ended with {}", output.status),
+            str::to_owned,
+        ))
+    }
+
     /// Runs it to its end, its output going where ours goes; gives the lines of it that begin with
     /// `mark`.
     pub fn run_for(mut self, mark: &str) -> Outcome<Vec<String>> {

@@ -139,16 +139,13 @@ fn unpack(cache: &Path, requirements: &str, platforms: &[&str], to: &Path) -> Ou
     .arg(&part)
     .arg("--requirement")
     .arg(&list)
-    .run()
-    .map_err(|_| {
+    .run_quietly()
+    .map_err(|why| {
         let names: Vec<_> = requirements
             .lines()
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        format!(
-            "pip could not fetch {} (its own words are above)",
-            names.join(", ")
-        )
+        format!("pip could not fetch {}: {why}", names.join(", "))
     })?;
     if to.exists() {
         fs::remove_dir_all(to).map_err(|error| cannot("clear", to, &error))?;
