@@ -22,6 +22,9 @@ pub const MAX_BYTES: usize = (1 << 31) - 1;
 /// The longest manifest in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 
+/// The most bars of a context.
+pub const MAX_BARS: usize = 65_536;
+
 /// The hexadecimal digits of a SHA-256.
 const HASH_DIGITS: usize = 64;
 
@@ -94,6 +97,14 @@ impl Bundle {
         }
 
         let Architecture::Transformer(t) = &manifest.architecture;
+        if manifest.vocabulary.genres.first().map(String::as_str) != Some("any") {
+            let why = "the genres in its manifest do not begin with any";
+            return Err(BundleError::Foreign { why });
+        }
+        if !(1..=MAX_BARS).contains(&manifest.context.bars) {
+            let why = "its context is not 1 to 65,536 bars";
+            return Err(BundleError::Foreign { why });
+        }
         let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
         if encoding.vocabulary_size() != t.vocabulary {
             let why = "its encoding and its architecture differ in the size of the vocabulary";

@@ -102,6 +102,29 @@ fn unknown_keys_of_the_manifest_are_ignored() {
 }
 
 #[test]
+fn a_vocabulary_without_any_and_a_context_without_bars_are_refused() {
+    for genres in [
+        &[][..],
+        &["rock"],
+        &["rock", "any", "jazz", "pop"],
+        &["Any", "a", "b", "c"],
+    ] {
+        let file = with_manifest(|manifest| manifest["vocabulary"]["genres"] = genres.into());
+        let error = refused(&file).to_string();
+        assert!(error.contains("do not begin with any"), "{error}");
+    }
+    for bars in [0, 65_537, u64::MAX] {
+        let file = with_manifest(|manifest| manifest["context"]["bars"] = bars.into());
+        let error = refused(&file).to_string();
+        assert!(error.contains("1 to 65,536 bars"), "{error}");
+    }
+    Bundle::read(&with_manifest(|manifest| {
+        manifest["context"]["bars"] = 65_536.into()
+    }))
+    .expect("many bars");
+}
+
+#[test]
 fn absurd_sizes_are_refused() {
     let sizes: [u64; 7] = [0, 1, 3, 255, 1 << 16, 1 << 40, u64::MAX];
     for field in [

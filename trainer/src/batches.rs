@@ -63,7 +63,7 @@ impl Music {
             vocabulary: data_set.vocabulary().clone(),
             spec: data_set.encoding().clone(),
             encoding: encoding.map_err(|error| dataset::Error::Damaged {
-                path: config.output_path.clone(),
+                path: data_set.path().display().to_string(),
                 what: error.to_string(),
             })?,
             train: read(Split::Train)?,

@@ -105,7 +105,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     let header = Header {
         vocabulary,
         encoding,
-        config: config.clone(),
+        config: config.without_places(),
     };
     let mut summary = Summary::new(files.len(), &header.vocabulary);
     let mut writer = Writer::create(&output, header)?;

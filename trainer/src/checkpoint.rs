@@ -22,6 +22,8 @@ pub const VERSION: u32 = 1;
 pub const LAST: &str = "last.safetensors";
 /// The checkpoint with the lowest validation loss.
 pub const BEST: &str = "best.safetensors";
+/// More than any run counts up to; what is added to it is still a number.
+const MOST_COUNTED: u64 = 1 << 53;
 /// The metadata's key.
 const KEY: &str = "famam.checkpoint";
 
@@ -76,10 +78,33 @@ pub struct Progress {
     pub skipped_in_a_row: u64,
     /// The lowest validation loss.
     pub best: Option<f64>,
+    /// What the validation loss must fall below, by the config's `early_stopping_min_delta`, to
+    /// count as better: the last that did. Older checkpoints have none and take `best`.
+    #[serde(default)]
+    pub reference: Option<f64>,
     /// Validations since.
     pub stale: u64,
     /// Every validation.
     pub history: Vec<Record>,
+}
+
+impl Progress {
+    /// Takes in a validation loss; whether it is the lowest so far.
+    pub(crate) fn judge(&mut self, loss: f64, min_delta: f64) -> bool {
+        let below = |limit: Option<f64>| limit.is_none_or(|limit| loss < limit);
+        let reference = self.reference.or(self.best);
+        // Small improvements add up: only one that counts moves what the next is compared with.
+        if below(reference.map(|reference| reference - min_delta)) {
+            (self.reference, self.stale) = (Some(loss), 0);
+        } else {
+            (self.reference, self.stale) = (reference, self.stale + 1);
+        }
+        let best = below(self.best);
+        if best {
+            self.best = Some(loss);
+        }
+        best
+    }
 }
 
 /// One validation.
@@ -263,12 +288,12 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, Wrong> {
 
 impl State {
     /// What the model was trained to see at once. Without a limit on bars they are bounded by the
-    /// tokens, of which a bar has three at least (BAR, and a note's two).
+    /// tokens, of which a bar has three at least (BAR, and a note's two) where it is not empty.
     pub fn context(&self) -> Context {
         let tokens = self.config.max_seq_length;
         Context {
             tokens,
-            bars: self.segment_bars.unwrap_or(tokens / 3),
+            bars: self.segment_bars.unwrap_or(tokens / 3).min(tokens),
         }
     }
 
@@ -281,6 +306,49 @@ impl State {
         if self.architecture != expected {
             return Err("its architecture is not its config's".to_owned());
         }
+        if self.segment_bars == Some(0) {
+            return Err("its segments have no bars".to_owned());
+        }
+        let progress = &self.progress;
+        let counts = [
+            progress.step,
+            progress.tokens,
+            progress.loss_count,
+            progress.skipped,
+            progress.skipped_in_a_row,
+            progress.stale,
+        ];
+        if counts.iter().any(|&count| count > MOST_COUNTED) {
+            return Err("its progress is more than can have been".to_owned());
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_improvements_add_up() {
+        let mut progress = Progress::default();
+        let mut stale = Vec::new();
+        for i in 0..8 {
+            assert!(progress.judge(3.0 - 0.008 * f64::from(i), 0.01));
+            stale.push(progress.stale);
+        }
+        assert_eq!(stale, [0, 1, 0, 1, 0, 1, 0, 1]);
+        // It rises, and falls again by less than what counts.
+        assert!(!progress.judge(3.0, 0.01));
+        assert!(progress.judge(2.943, 0.01));
+        assert_eq!((progress.best, progress.stale), (Some(2.943), 3));
+        // A checkpoint from before there was a reference compares with its best.
+        let older = r#"{"step":0,"tokens":0,"seconds":0,"loss_sum":0,"loss_count":0,"skipped":0,
+            "skipped_in_a_row":0,"best":2.0,"stale":1,"history":[]}"#;
+        let mut older: Progress = serde_json::from_str(older).unwrap();
+        older.judge(1.995, 0.01);
+        assert_eq!((older.best, older.stale), (Some(1.995), 2));
+        older.judge(1.989, 0.01);
+        assert_eq!((older.reference, older.stale), (Some(1.989), 0));
     }
 }

@@ -83,7 +83,7 @@ pub struct Header {
     pub vocabulary: Vocabulary,
     /// The encoding and its settings.
     pub encoding: encoding::Spec,
-    /// What it was built from, and how it is to be read.
+    /// How it was built, and how it is to be read.
     pub config: Config,
 }
 

@@ -13,6 +13,7 @@ use famam_shared::bundle::{Bundle, BundleError};
 use famam_shared::encoding::{self, Conditioning, Encoding, SettingsError};
 use famam_shared::engine::{self, Choice, EngineError};
 use famam_shared::manifest::Context;
+use famam_shared::score::TICKS_PER_QUARTER;
 use famam_shared::vocabulary::Vocabulary;
 use famam_shared::write_file;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -129,6 +130,9 @@ pub enum Error {
     /// The encoding.
     #[error("the model's encoding: {0}")]
     Encoding(#[from] SettingsError),
+    /// What the model sees at once.
+    #[error(transparent)]
+    Context(#[from] scoring::TooNarrow),
     /// The data set.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
@@ -306,6 +310,8 @@ fn of_midi(
         output_path: path.display().to_string(),
         genre_tsv_path: genres.map(|path| path.display().to_string()),
         max_tracks: usize::MAX,
+        // Each tick: no grid but the model's.
+        resolution: TICKS_PER_QUARTER,
         encoder_type: crate::config::dataset::EncoderType::Multitrack,
         positions_per_bar: settings.positions_per_bar,
         max_duration_bars: settings.max_duration_bars,
@@ -337,19 +343,16 @@ pub fn evaluate(
             instruments: Some(piece.instruments),
         }
     };
-    let all = |conditioning: &dyn Fn(&Piece) -> Conditioning| -> Vec<Window> {
-        let windows = pieces.iter().enumerate().flat_map(|(i, piece)| {
-            scoring::windows(
-                i,
-                &piece.body,
-                &*encoding,
-                &conditioning(piece),
-                subject.context,
-            )
-        });
-        windows.collect()
+    let all = |conditioning: &dyn Fn(&Piece) -> Conditioning| {
+        let mut all: Vec<Window> = Vec::new();
+        for (i, piece) in pieces.iter().enumerate() {
+            let (body, given) = (&piece.body, conditioning(piece));
+            let windows = scoring::windows(i, body, &*encoding, &given, subject.context);
+            all.extend(windows?);
+        }
+        Ok::<_, scoring::TooNarrow>(all)
     };
-    let (free, conditioned) = (all(&nothing), all(&given));
+    let (free, conditioned) = (all(&nothing)?, all(&given)?);
     let bar = progress((free.len() + conditioned.len()) as u64);
     let mut scores = |windows: &[Window]| -> Result<Scores, Error> {
         let mut scores = Scores {
@@ -417,4 +420,49 @@ fn notes(encoding: &dyn Encoding, piece: &Piece) -> u64 {
 fn progress(windows: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{pos}/{len} windows {wide_bar} {eta} left");
     ProgressBar::new(windows).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use famam_shared::encoding::multitrack::Settings;
+    use famam_shared::instrument::Instrument;
+    use famam_shared::midi;
+    use famam_shared::quantize::quantize;
+    use famam_shared::score::{Note, Score, Ticks, Track};
+
+    use super::*;
+
+    /// 256 positions a bar are 15 ticks apart: the 40 ticks of 24 a quarter are no multiple.
+    #[test]
+    fn files_meet_no_grid_but_the_models() {
+        let settings = Settings {
+            positions_per_bar: 256,
+            ..Settings::default()
+        };
+        let note = |start| Note {
+            start: Ticks(start),
+            pitch: 60,
+            duration: Ticks(15 * 7),
+            velocity: 80,
+        };
+        let notes: Vec<Note> = (0..60).map(|i| note(15 * 11 * i)).collect();
+        let score = Score {
+            end: notes[59].end(),
+            tracks: vec![Track {
+                instrument: Instrument::new(0).unwrap(),
+                name: "piano".to_owned(),
+                notes,
+            }],
+            ..Score::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        midi::write_file(folder.path().join("a.mid"), &score).unwrap();
+        let spec = encoding::Spec::Multitrack(settings.clone());
+        let folder = vec![folder.path().display().to_string()];
+        let piece = of_midi(folder, None, &spec, 1).unwrap().piece(0).unwrap();
+        let (quantized, losses) = quantize(&score, &settings);
+        assert_eq!(losses.moved, 0);
+        let encoding = spec.build(1).unwrap();
+        assert_eq!(piece.body, encoding.encode(&quantized).remove(0));
+    }
 }

@@ -1,8 +1,8 @@
 //! `export`: a checkpoint to a bundle that the plugin plays.
 //!
 //! A bundle is written only after it was run: its logits on both engines against those of libtorch,
-//! or, in 8 bits, its engines against one another, its own against themselves however they are
-//! computed, and its validation loss against that of the checkpoint.
+//! in 32 bits; in 8 bits then its engines against one another, its own against themselves however
+//! they are computed, and its validation loss against that of the checkpoint.
 
 use std::path::{Path, PathBuf};
 
@@ -135,15 +135,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
                 source,
             }
         })?;
-    let precision = if args.int8 {
-        Precision::Int8
-    } else {
-        Precision::Fp32
-    };
-    let mut manifest = manifest(&state, precision);
+    let mut manifest = manifest(&state, Precision::Fp32);
     manifest.name = args.name.clone().unwrap_or(manifest.name);
     manifest.provenance.licence.clone_from(&args.licence);
+    let mut bytes = write(&manifest, &model)?;
+    // The graph is the checkpoint's in 32 bits, whatever its weights are stored in then.
+    check::fp32(&Bundle::read(&bytes)?, &model)?;
     if args.int8 {
+        manifest.precision = Precision::Int8;
         let data_set = args
             .dataset
             .clone()
@@ -168,10 +167,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
             return Err(Error::Loses { before, after });
         }
         manifest.provenance.validation_loss = Some(after);
-    }
-    let bytes = write(&manifest, &model)?;
-    if !args.int8 {
-        check::fp32(&Bundle::read(&bytes)?, &model)?;
+        bytes = write(&manifest, &model)?;
     }
     write_file::write(&args.output, &bytes)?;
     eprintln!(

@@ -15,6 +15,9 @@ use tch::Kind;
 use crate::model::{Dropout, Model, Ragged};
 use crate::parallel::each;
 
+/// Tokens of music that a window must have room for: with fewer, one that begins half a window
+/// back and does not end between BAR and what it states may come no further than the one before.
+const LEAST_ROOM: usize = 6;
 /// Tokens that are run at a time.
 const BATCH_TOKENS: usize = 4096;
 
@@ -29,18 +32,44 @@ pub struct Window {
     pub first: usize,
 }
 
+/// A model that sees too little at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the model sees {tokens} tokens at once, but {least} at least are needed where {given} say what is given: \
+     train one with a larger max_seq_length"
+)]
+pub struct TooNarrow {
+    /// Its context.
+    tokens: usize,
+    /// What would be enough.
+    least: usize,
+    /// Tokens of the head.
+    given: usize,
+}
+
 /// The windows through which a piece is seen by a model with this context.
+///
+/// # Errors
+/// [`TooNarrow`] where hardly any music fits beside the head.
 pub fn windows(
     piece: usize,
     body: &Body,
     encoding: &dyn Encoding,
     conditioning: &Conditioning,
     context: Context,
-) -> Vec<Window> {
+) -> Result<Vec<Window>, TooNarrow> {
     let (tokens, bars) = (&body.tokens, &body.bars);
     // The head, and the first bar's BAR, metre and tempo.
-    let taken = encoding.head(conditioning).len() + 3;
-    let room = context.tokens.saturating_sub(taken).max(2);
+    let given = encoding.head(conditioning).len();
+    let taken = given + 3;
+    let room = context.tokens.saturating_sub(taken);
+    if room < LEAST_ROOM {
+        return Err(TooNarrow {
+            tokens: context.tokens,
+            least: taken + LEAST_ROOM,
+            given,
+        });
+    }
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
     // A window that is cut inside of a bar is not cut between BAR and what it states.
     let cut = |end: usize| {
@@ -53,7 +82,9 @@ pub fn windows(
     };
     // Where a window from bar `i` on ends: after whole bars, unless its first is too long.
     let end = |i: usize| {
-        let mut whole = (i + 1..=(i + context.bars).min(bars.len())).rev().map(bar);
+        let mut whole = (i + 1..=i.saturating_add(context.bars).min(bars.len()))
+            .rev()
+            .map(bar);
         whole
             .find(|end| end - bar(i) <= room)
             .unwrap_or_else(|| cut(bar(i) + room))
@@ -100,7 +131,7 @@ pub fn windows(
             done = until;
         }
     }
-    windows
+    Ok(windows)
 }
 
 /// What gives logits.

@@ -309,14 +309,11 @@ impl<'a> Run<'a> {
             }
             self.step(&mut display)?;
             let step = self.state.progress.step;
-            if self.state.progress.skipped_in_a_row > 0 {
-                // What cannot be learned from is not saved.
-                continue;
-            }
+            // A step that was skipped changed nothing: what is validated is the last good model.
             if step.is_multiple_of(self.validation_every) || step == self.steps {
                 self.validate(&mut display)?;
                 saved = Instant::now();
-            } else if saved.elapsed() >= every {
+            } else if saved.elapsed() >= every && self.state.progress.skipped_in_a_row == 0 {
                 self.save(LAST)?;
                 saved = Instant::now();
             }
@@ -384,14 +381,7 @@ impl<'a> Run<'a> {
             validation_loss,
         };
         (progress.loss_sum, progress.loss_count) = (0.0, 0);
-        let better = progress
-            .best
-            .is_none_or(|best| validation_loss < best - config.early_stopping_min_delta);
-        progress.stale = if better { 0 } else { progress.stale + 1 };
-        let best = progress.best.is_none_or(|best| validation_loss < best);
-        if best {
-            progress.best = Some(validation_loss);
-        }
+        let best = progress.judge(validation_loss, config.early_stopping_min_delta);
         display.validation(&record, best);
         progress.history.push(record);
         if best {

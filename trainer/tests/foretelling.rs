@@ -3,6 +3,7 @@
 mod music;
 
 use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
+use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Context;
 use famam_shared::score::Score;
 use famam_trainer::batches::{Draw, Purpose, Segment};
@@ -117,10 +118,8 @@ fn shifts_move_pitches_and_leave_drums() {
 fn scored(body: &Body, context: Context, conditioning: &Conditioning) -> Vec<Token> {
     let encoding = spec().build(3).unwrap();
     let mut scored = Vec::new();
-    for (i, window) in windows(0, body, &*encoding, conditioning, context)
-        .iter()
-        .enumerate()
-    {
+    let windows = windows(0, body, &*encoding, conditioning, context).unwrap();
+    for (i, window) in windows.iter().enumerate() {
         let tokens = &window.tokens;
         assert!(
             tokens.len() <= context.tokens,
@@ -167,20 +166,44 @@ fn every_token_of_a_piece_is_scored_once() {
             tokens: 100_000,
             bars: 8,
         };
-        for window in windows(
-            0,
-            &piece.body,
-            &*encoding,
-            &Conditioning::default(),
-            context,
-        )
-        .iter()
-        .skip(1)
-        {
+        let nothing = Conditioning::default();
+        let windows = windows(0, &piece.body, &*encoding, &nothing, context).unwrap();
+        for window in windows.iter().skip(1) {
             let past = &window.tokens[..window.first];
             let bar = encoding.special().bar;
             assert!(past.iter().filter(|&&token| token == bar).count() >= 4);
         }
+    }
+}
+
+#[test]
+fn a_context_with_hardly_any_room_is_refused_and_one_without_a_limit_is_not() {
+    let encoding = spec().build(3).unwrap();
+    let piece = piece(&song(5, 9, 600), 0, Split::Test);
+    let bars = usize::MAX;
+    for instruments in 0..=10 {
+        let conditioning = Conditioning {
+            genre: 1,
+            instruments: Some((0..instruments).filter_map(Instrument::new).collect()),
+        };
+        let head = encoding.head(&conditioning).len();
+        let mut seen = 0;
+        for tokens in 0..40 {
+            let context = Context { tokens, bars };
+            match windows(0, &piece.body, &*encoding, &conditioning, context) {
+                Ok(_) => {
+                    seen += 1;
+                    let scored = scored(&piece.body, context, &conditioning);
+                    assert!(scored == piece.body.tokens, "{tokens} tokens");
+                }
+                Err(error) => {
+                    assert_eq!(seen, 0, "what is wider is wide enough");
+                    let least = format!("but {} at least", head + 9);
+                    assert!(error.to_string().contains(&least), "{error}");
+                }
+            }
+        }
+        assert_eq!(seen, 40 - head - 9);
     }
 }
 

@@ -37,8 +37,9 @@ pub fn find(roots: &[PathBuf]) -> Result<Vec<Found>, (PathBuf, io::Error)> {
     let mut found = Vec::new();
     for (root, path) in roots.iter().enumerate() {
         let start = found.len();
-        let metadata = path.metadata().map_err(|error| (path.clone(), error))?;
-        if metadata.is_dir() {
+        // In full, so that the name of the folder itself is known however it is named.
+        let path = &path.canonicalize().map_err(|error| (path.clone(), error))?;
+        if path.is_dir() {
             walk(path, "", root, &mut found)?;
         } else {
             let name = path

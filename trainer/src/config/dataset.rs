@@ -240,6 +240,18 @@ impl Config {
         })
     }
 
+    /// What a data set keeps of it: not where things lie and how a build talks, so that the same
+    /// input gives the same bytes wherever it is and goes.
+    pub fn without_places(&self) -> Self {
+        Self {
+            input_dirs: Vec::new(),
+            output_path: String::new(),
+            genre_tsv_path: None,
+            verbose: true,
+            ..self.clone()
+        }
+    }
+
     /// Ticks of `resolution` in a bar of `time_signature`, at least 1.
     fn bar_ticks(&self) -> u64 {
         let (numerator, denominator) = self.time_signature;

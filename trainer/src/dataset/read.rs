@@ -167,9 +167,14 @@ impl Dataset {
         &self.header.encoding
     }
 
-    /// What it was built from, and how it is to be read.
+    /// How it was built, and how it is to be read; of paths it says nothing.
     pub fn config(&self) -> &Config {
         &self.header.config
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// SHA-256 of all that is in it, in hexadecimal.
