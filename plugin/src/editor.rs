@@ -115,7 +115,7 @@ impl NiceEguiApp for Window {
                 .inner_margin(Margin::symmetric(x, y))
         };
         Panel::top("top").frame(frame(14, 8)).show(ui, |ui| {
-            ui.horizontal(|ui| self.top(ui, &snapshot, playhead));
+            ui.horizontal(|ui| self.top(ui, &host, &snapshot, playhead));
         });
         Panel::bottom("status")
             .frame(frame(14, 6))
@@ -148,7 +148,7 @@ impl NiceEguiApp for Window {
 }
 
 impl Window {
-    fn top(&mut self, ui: &mut Ui, snapshot: &Snapshot, playhead: Option<f64>) {
+    fn top(&mut self, ui: &mut Ui, host: &GuiContext, snapshot: &Snapshot, playhead: Option<f64>) {
         ui.set_min_height(30.0);
         ui.heading(RichText::new("Famam").color(egui::Color32::WHITE));
         ui.add_space(10.0);
@@ -166,7 +166,9 @@ impl Window {
                 .on_hover_text("What the clip was made from.");
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            self.models.show(ui, snapshot, &self.commands);
+            if self.models.show(ui, snapshot, &self.commands) {
+                parameter::touch(&host.param_setter(), &self.params.controls.generate);
+            }
         });
     }
 }

@@ -26,6 +26,7 @@ pub mod editor;
 mod factory;
 pub mod model;
 pub mod params;
+mod pin;
 pub mod player;
 pub mod slot;
 pub mod snapshot;
@@ -200,7 +201,7 @@ fn song(host: &Transport) -> Option<Song> {
     let tempo = host.tempo.filter(|tempo| (1.0..=1000.0).contains(tempo))?;
     let micros_per_quarter = (60e6 / tempo).round() as u32;
     Some(Song {
-        metre: metre(host)?,
+        metre: metre(host).unwrap_or(Metre::COMMON),
         micros_per_quarter,
     })
 }
@@ -263,3 +264,23 @@ impl Vst3Plugin for Famam {
 }
 
 nice_export_clap!(Famam);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_metre_still_says_its_tempo() {
+        let mut host = Transport::new(48_000.0);
+        assert_eq!(song(&host), None);
+        host.tempo = Some(90.0);
+        let said = song(&host).unwrap();
+        assert_eq!(
+            (said.metre, said.micros_per_quarter),
+            (Metre::COMMON, 666_667)
+        );
+        (host.time_sig_numerator, host.time_sig_denominator) = (Some(7), Some(8));
+        let metre = song(&host).unwrap().metre;
+        assert_eq!((metre.numerator, metre.denominator), (7, 8));
+    }
+}

@@ -15,6 +15,10 @@ use crate::state::Session;
 
 /// The largest index of a genre; fixed, because a parameter's range cannot follow the bundle.
 pub const MAX_GENRE: u16 = 127;
+/// The largest temperature.
+const MAX_TEMPERATURE: f32 = 2.0;
+/// The largest top-k.
+const MAX_TOP_K: i32 = 200;
 /// The largest seed. Every seed can be typed and remembered.
 pub const MAX_SEED: u16 = 9999;
 
@@ -156,9 +160,9 @@ impl FamamParams {
     pub fn sampling(&self) -> sampling::Settings {
         let c = &self.controls;
         sampling::Settings {
-            temperature: c.temperature.value(),
-            top_k: c.top_k.value().max(0) as usize,
-            top_p: c.top_p.value(),
+            temperature: within(c.temperature.value(), MAX_TEMPERATURE),
+            top_k: c.top_k.value().clamp(0, MAX_TOP_K) as usize,
+            top_p: within(c.top_p.value(), 1.0),
         }
     }
 
@@ -175,6 +179,15 @@ impl FamamParams {
             programs: c.program_changes.value(),
             bypass: c.bypass.value(),
         }
+    }
+}
+
+/// A value that a damaged state may have put anywhere, as one from 0 to `max`.
+fn within(value: f32, max: f32) -> f32 {
+    if value.is_nan() {
+        0.0
+    } else {
+        value.clamp(0.0, max)
     }
 }
 
@@ -207,10 +220,13 @@ impl Controls {
             temperature: FloatParam::new(
                 "Temperature",
                 sampling.temperature,
-                FloatRange::Linear { min: 0.0, max: 2.0 },
+                FloatRange::Linear {
+                    min: 0.0,
+                    max: MAX_TEMPERATURE,
+                },
             )
             .with_value_to_string(formatters::v2s_f32_rounded(2)),
-            top_k: IntParam::new("Top-k", sampling.top_k as i32, linear(0, 200))
+            top_k: IntParam::new("Top-k", sampling.top_k as i32, linear(0, MAX_TOP_K))
                 .with_value_to_string(Arc::new(|k| match k {
                     0 => "off".to_owned(),
                     k => k.to_string(),

@@ -19,8 +19,10 @@
 //!   or at once while nothing plays. Of the old clip what falls on that sample is left out. A
 //!   longer version of the same clip lets the notes that sound live on. Where there was none, the
 //!   clip enters at the next beat, and what is past is left out.
-//! - On one sample: offs, then program changes, then ons. A pitch struck again gets its off first;
-//!   struck twice on one sample it sounds once, to the later end.
+//! - On one sample: offs, that of a pitch struck again among them, then program changes, then ons. A
+//!   pitch struck twice on one sample sounds once, to the later end.
+//! - Programs go out, where they are wanted at all, at Play, when a clip enters that is another one
+//!   or has other parts, and when the switch or the output changes.
 //! - Every on gets exactly one off: at its end, or at stop, jump, wrap, exchange, bypass, panic or
 //!   a change of the output. What sounds at a reset ends on sample 0 of the next block.
 
@@ -255,7 +257,7 @@ impl Player {
             {
                 self.enter(motion, tick, now, send)?;
             }
-            self.end_due(line, now, send)?;
+            self.end_due(line, now, limit, send)?;
             self.send_programs(now, send)?;
             self.strike(line, now, limit, send)?;
         }

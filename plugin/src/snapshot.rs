@@ -95,11 +95,6 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Makes a clip of the present parameters; with the seed 0, another one each time.
-    pub fn generate(&self) {
-        self.slot.generate();
-    }
-
     /// Ends the making of a clip. What plays goes on.
     pub fn cancel(&self) {
         self.send(Command::Cancel);

@@ -93,6 +93,8 @@ pub struct Restored {
     pub model: String,
     /// The bundle's hash.
     pub hash: String,
+    /// The genre's name.
+    pub genre: String,
     /// The clip.
     pub clip: Option<Clip>,
 }
@@ -106,8 +108,11 @@ pub struct Kept {
     pub model: String,
     /// Its hash.
     pub hash: String,
-    /// Its genres.
+    /// Its genres; empty until it was loaded.
     pub genres: Arc<Vec<String>>,
+    /// The genre of the song's state, index and name: what it is called until the genres are known,
+    /// which may be never, if the model is gone.
+    pub genre: Option<(u16, String)>,
     /// The newest clip that is complete.
     pub clip: Option<Arc<Clip>>,
 }
@@ -128,11 +133,7 @@ impl Session {
 
     /// The fields of the host's state.
     pub(crate) fn write(&self, genre: u16) -> BTreeMap<String, String> {
-        let genre = self
-            .genres()
-            .get(usize::from(genre))
-            .cloned()
-            .unwrap_or_default();
+        let genre = self.genre_name(genre).unwrap_or_default();
         let kept = self.kept.read();
         let bundle = match &kept.source {
             Source::BuiltIn => None,
@@ -171,11 +172,23 @@ impl Session {
         }
     }
 
+    /// The genre's name of the song's state, where `fits` and its bundle's genres are not known.
+    fn saved_genre(&self, fits: impl Fn(u16, &str) -> bool) -> Option<(u16, String)> {
+        let kept = self.kept.read();
+        let saved = kept.genre.clone().filter(|_| kept.genres.is_empty());
+        saved.filter(|(index, name)| fits(*index, name))
+    }
+
+    fn genre_name(&self, index: u16) -> Option<String> {
+        let saved = self.saved_genre(|saved, _| saved == index);
+        saved
+            .map(|(_, name)| name)
+            .or_else(|| self.genres().get(usize::from(index)).cloned())
+    }
+
     /// The genre at `index` in words.
     pub(crate) fn genre_text(&self, index: i32) -> String {
-        let name = usize::try_from(index)
-            .ok()
-            .and_then(|i| self.genres().get(i).cloned());
+        let name = u16::try_from(index).ok().and_then(|i| self.genre_name(i));
         name.unwrap_or_else(|| {
             if index == 0 {
                 "any".to_owned()
@@ -188,6 +201,10 @@ impl Session {
     /// The index of a genre in words.
     pub(crate) fn genre_index(&self, text: &str) -> Option<i32> {
         let text = text.trim();
+        let saved = self.saved_genre(|_, name| name.eq_ignore_ascii_case(text));
+        if let Some((index, _)) = saved {
+            return Some(i32::from(index));
+        }
         let named = |name: &String| name.eq_ignore_ascii_case(text);
         let index = self
             .genres()
@@ -205,6 +222,7 @@ fn parse(text: &str) -> Result<Restored, StateError> {
         source: saved.bundle.map_or(Source::BuiltIn, Source::File),
         model: saved.model,
         hash: saved.hash,
+        genre: saved.genre,
         clip: saved.clip.map(SavedClip::clip).transpose()?,
     })
 }

@@ -81,6 +81,7 @@ impl Service {
         if let Some(service) = service.upgrade() {
             return service;
         }
+        crate::pin::pin();
         let (sender, commands) = crossbeam_channel::unbounded();
         let (jobs, queue) = crossbeam_channel::unbounded();
         let (reporter, reports) = crossbeam_channel::unbounded();

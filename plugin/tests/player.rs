@@ -24,27 +24,43 @@ struct Run {
     limit: f64,
 }
 
-type Heard = BTreeMap<i64, (Vec<(u8, u8)>, Vec<(u8, u8, u8)>)>;
+/// Offs, ons and programs of a sample.
+type Sample = (Vec<(u8, u8)>, Vec<(u8, u8, u8)>, Vec<(u8, u8)>);
+type Heard = BTreeMap<i64, Sample>;
 
 /// The notes of `clip` in `run`, by the absolute rule; adds to `heard`.
 fn expect(heard: &mut Heard, clip: &Clip, run: Run, samples_per_quarter: f64) {
-    let length = clip.length().quarters();
+    expect_versions(heard, &[(i64::MIN, clip)], run, samples_per_quarter);
+}
+
+/// The same where longer versions of a clip enter, each on its sample.
+fn expect_versions(
+    heard: &mut Heard,
+    versions: &[(i64, &Clip)],
+    run: Run,
+    samples_per_quarter: f64,
+) {
     let at = |quarters: f64| {
         (run.sample + (quarters - run.position) * samples_per_quarter + 0.49).floor() as i64
     };
     let mut ons: Vec<(i64, u8, u8, i64, u8)> = Vec::new();
-    let first = (run.position / length).floor() as i64 - 1;
     let until = run.position + (run.to - run.from + 2) as f64 / samples_per_quarter;
-    for cycle in first..=(until.min(run.limit) / length).floor() as i64 {
-        for note in &clip.notes {
-            let start = cycle as f64 * length + note.start.quarters();
-            let sample = at(start);
-            if sample < run.from || sample >= run.to || start >= run.limit {
-                continue;
+    let ends = versions.iter().skip(1).map(|version| version.0);
+    for (&(enters, clip), leaves) in versions.iter().zip(ends.chain([i64::MAX])) {
+        let length = clip.length().quarters();
+        let (from, to) = (run.from.max(enters), run.to.min(leaves));
+        let first = (run.position / length).floor() as i64 - 1;
+        for cycle in first..=(until.min(run.limit) / length).floor() as i64 {
+            for note in &clip.notes {
+                let start = cycle as f64 * length + note.start.quarters();
+                let sample = at(start);
+                if sample < from || sample >= to || start >= run.limit {
+                    continue;
+                }
+                let end = at(start + note.duration.quarters()).max(sample + 1);
+                let channel = clip.parts[usize::from(note.part)].channel;
+                ons.push((sample, channel, note.pitch, end, note.velocity));
             }
-            let end = at(start + note.duration.quarters()).max(sample + 1);
-            let channel = clip.parts[usize::from(note.part)].channel;
-            ons.push((sample, channel, note.pitch, end, note.velocity));
         }
     }
     ons.sort();
@@ -77,8 +93,23 @@ fn expect(heard: &mut Heard, clip: &Clip, run: Run, samples_per_quarter: f64) {
     }
 }
 
+/// The programs of a clip's parts, on the sample on which they are due; adds to `heard`.
+fn expect_programs(heard: &mut Heard, clip: &Clip, sample: i64) {
+    let mut programs: Vec<(u8, u8)> = Vec::new();
+    for part in &clip.parts {
+        let first = programs.iter().all(|program| program.0 != part.channel);
+        if first && !part.instrument.is_drums() {
+            programs.push((part.channel, part.instrument.index()));
+        }
+    }
+    if !programs.is_empty() {
+        heard.entry(sample).or_default().2 = programs;
+    }
+}
+
 fn normal(mut heard: Heard) -> Heard {
-    for (offs, ons) in heard.values_mut() {
+    for (offs, ons, programs) in heard.values_mut() {
+        programs.sort_unstable();
         offs.sort_unstable();
         // Of notes struck on one sample any one's velocity is right.
         ons.sort_unstable();
@@ -94,10 +125,23 @@ fn random_clip(rng: &mut ChaCha8Rng, id: u64) -> Arc<Clip> {
         numerator,
         denominator,
     };
-    let bars = rng.random_range(1..=6);
+    let music = random_music(rng, metre, 6);
+    let bars = music.len() as u32;
+    Arc::new(Clip::from_bars(
+        id,
+        bars,
+        metre,
+        500_000,
+        Origin::default(),
+        &music,
+    ))
+}
+
+/// Up to `most` bars.
+fn random_music(rng: &mut ChaCha8Rng, metre: Metre, most: u32) -> Vec<Vec<(Instrument, Note)>> {
     // Positions on sixteenths and twelfths, a few of them thick with equal pitches.
     let grid = if rng.random_bool(0.5) { 240 } else { 80 };
-    let music: Vec<_> = (0..bars)
+    (0..rng.random_range(1..=most))
         .map(|_| {
             (0..rng.random_range(0..24))
                 .map(|_| {
@@ -112,15 +156,7 @@ fn random_clip(rng: &mut ChaCha8Rng, id: u64) -> Arc<Clip> {
                 })
                 .collect()
         })
-        .collect();
-    Arc::new(Clip::from_bars(
-        id,
-        bars,
-        metre,
-        500_000,
-        Origin::default(),
-        &music,
-    ))
+        .collect()
 }
 
 struct Host {
@@ -167,7 +203,10 @@ impl Host {
                         at.0.push((channel, pitch));
                         0
                     }
-                    EventKind::Program(_) => 1,
+                    EventKind::Program(program) => {
+                        at.2.push((channel, program));
+                        1
+                    }
                     EventKind::On { pitch, velocity } => {
                         assert!(
                             sounding.insert((channel, pitch)),
@@ -213,6 +252,7 @@ fn every_note_falls_where_the_rule_from_the_songs_start_puts_it() {
         let mut host = Host::new();
         host.clips.push(clip.clone()).unwrap();
         let mut expected = Heard::new();
+        let (mut programs, mut stopped) = (false, true);
         for _ in 0..rng.random_range(1..8) {
             // A run from anywhere, then a stop or at once another run: a seek.
             let song = rng.random_range(-200_000..40_000_000_i64);
@@ -227,7 +267,17 @@ fn every_note_falls_where_the_rule_from_the_songs_start_puts_it() {
                     sample_rate: rate,
                     ..Transport::default()
                 };
-                host.block(&transport, frames, Settings::default());
+                let toggled = rng.random_bool(0.05);
+                programs ^= toggled;
+                if programs && (toggled || std::mem::take(&mut stopped)) {
+                    expect_programs(&mut expected, &clip, host.now);
+                }
+                stopped = false;
+                let settings = Settings {
+                    programs,
+                    ..Settings::default()
+                };
+                host.block(&transport, frames, settings);
             }
             let position = song as f64 / per_quarter;
             let to = host.now;
@@ -240,17 +290,98 @@ fn every_note_falls_where_the_rule_from_the_songs_start_puts_it() {
             };
             expect(&mut expected, &clip, run, per_quarter);
             if rng.random_bool(0.5) {
-                let stopped = Transport {
+                let still = Transport {
                     sample_rate: rate,
                     ..Transport::default()
                 };
-                host.block(&stopped, frames(&mut rng), Settings::default());
+                let settings = Settings {
+                    programs,
+                    ..Settings::default()
+                };
+                host.block(&still, frames(&mut rng), settings);
+                stopped = true;
             }
         }
         host.block(&Transport::default(), 1, Settings::default());
         assert!(host.sounding.is_empty());
         assert_eq!(normal(host.heard), normal(expected), "seed {seed}");
     }
+}
+
+#[test]
+fn a_growing_clip_goes_on_and_says_new_parts_alone() {
+    let mut spoken = 0;
+    for seed in 0..300 {
+        let mut rng = ChaCha8Rng::seed_from_u64(2000 + seed);
+        let rate = RATES[rng.random_range(0..RATES.len())];
+        let tempo: f64 = rng.random_range(40.0..280.0);
+        let per_quarter = rate * 60.0 / tempo;
+        let music = random_music(&mut rng, Metre::COMMON, 12);
+        let bars = music.len() as u32;
+        let version = |done: usize| {
+            let (metre, origin) = (Metre::COMMON, Origin::default());
+            let clip = Clip::from_bars(1, bars, metre, 500_000, origin, &music[..done]);
+            Arc::new(clip)
+        };
+        let programs = rng.random_bool(0.8);
+        let settings = Settings {
+            programs,
+            ..Settings::default()
+        };
+        let mut host = Host::new();
+        let mut expected = Heard::new();
+        let song = rng.random_range(-100..100_000_000_i64) as f64 / per_quarter;
+        let at = |quarters: f64| ((quarters - song) * per_quarter + 0.49).floor() as i64;
+        let first = version(1);
+        host.clips.push(first.clone()).unwrap();
+        if programs {
+            expect_programs(&mut expected, &first, 0);
+        }
+        // Those that entered, and the one that waits for a bar line.
+        let mut versions = vec![(0, first)];
+        let mut waiting: Option<(i64, Arc<Clip>)> = None;
+        let mut done = 1;
+        while host.now as f64 * tempo / 60.0 / rate < 4.0 * f64::from(bars) {
+            let frames = frames(&mut rng);
+            if host.now > 0 && done < music.len() && rng.random_bool(0.2) {
+                done += 1;
+                host.clips.push(version(done)).unwrap();
+                let here = ((host.now as f64 / per_quarter + song) / 4.0).floor() as i64;
+                let mut lines = (here..).map(|bar| at(bar as f64 * 4.0));
+                let enters = lines.find(|&sample| sample >= host.now).unwrap();
+                waiting = Some((enters, version(done)));
+            }
+            let until = host.now + i64::from(frames);
+            if let Some((enters, clip)) = waiting.take_if(|(enters, _)| *enters < until) {
+                let parts = versions.last().map(|(_, old)| &old.parts);
+                if programs && parts != Some(&clip.parts) {
+                    spoken += 1;
+                    expect_programs(&mut expected, &clip, enters);
+                }
+                versions.push((enters, clip));
+            }
+            let transport = Transport {
+                playing: true,
+                position: Some(song + host.now as f64 / per_quarter),
+                tempo: Some(tempo),
+                sample_rate: rate,
+                ..Transport::default()
+            };
+            host.block(&transport, frames, settings);
+        }
+        let run = Run {
+            sample: 0.0,
+            position: song,
+            from: 0,
+            to: host.now,
+            limit: f64::INFINITY,
+        };
+        host.block(&Transport::default(), 1, settings);
+        let versions: Vec<_> = versions.iter().map(|(at, clip)| (*at, &**clip)).collect();
+        expect_versions(&mut expected, &versions, run, per_quarter);
+        assert_eq!(normal(host.heard), normal(expected), "seed {seed}");
+    }
+    assert!(spoken > 50, "{spoken}");
 }
 
 #[test]
@@ -361,7 +492,7 @@ impl Host {
         let pitch = |on: &(u8, u8, u8)| on.1;
         self.heard
             .iter()
-            .map(|(sample, (offs, ons))| {
+            .map(|(sample, (offs, ons, _))| {
                 (
                     quarter(sample),
                     offs.iter().map(|off| off.1).collect(),

@@ -17,6 +17,9 @@ fn set(parameter: &IntParam, value: i32) {
     unsafe { parameter._internal_set_plain_value(value) };
 }
 
+/// What happens at once, on a machine that is busy.
+const SOON: Duration = Duration::from_secs(5);
+
 fn until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !done() {
@@ -99,14 +102,116 @@ fn a_newer_request_wins_and_cancel_ends_one() {
     assert_eq!((clip.bars, clip.done), (1, 1));
 
     set(&instance.params.controls.bars, 64);
-    until("its making", || {
+    until("a bar of it", || {
         matches!(
             instance.view.snapshot().activity,
-            Activity::Generating { bars: 64, .. }
+            Activity::Generating {
+                bars: 64,
+                done: 1..,
+                ..
+            }
         )
     });
+    let asked = Instant::now();
     instance.commands.cancel();
-    settled(&instance);
+    let clip = settled(&instance);
+    let took = asked.elapsed();
+    assert!(took < SOON, "it took {took:?}");
+    assert!(clip.bars == 64 && clip.done < 64, "all bars were made");
+}
+
+#[test]
+fn what_was_cancelled_is_not_made_after_all() {
+    // Before the first bar: the window must not promise music that does not come.
+    let (fresh, _player) = instance(1, 64);
+    fresh.start();
+    fresh.commands.cancel();
+    let ready = Activity::Ready {
+        tokens_per_second: None,
+    };
+    until("rest", || fresh.view.snapshot().activity == ready);
+    // While the parameters rest, which would have led to a clip.
+    let (old, _old_player) = instance(2, 1);
+    old.start();
+    let clip = settled(&old);
+    set(&old.params.controls.bars, 3);
+    std::thread::sleep(Duration::from_millis(40));
+    old.commands.cancel();
+    std::thread::sleep(Duration::from_millis(40));
+    for (instance, expected) in [(&fresh, None), (&old, Some(&clip))] {
+        instance.slot.ask();
+        std::thread::sleep(Duration::from_millis(300));
+        let snapshot = instance.view.snapshot();
+        assert_eq!(snapshot.clip.as_ref(), expected);
+        assert_eq!(snapshot.activity, ready);
+    }
+}
+
+#[test]
+fn an_instance_goes_in_the_middle_of_a_bar() {
+    for wait in [0, 5, 50, 200] {
+        let (instance, player) = instance(1, 64);
+        instance.start();
+        until("a first bar", || instance.view.snapshot().clip.is_some());
+        std::thread::sleep(Duration::from_millis(wait));
+        let slot = instance.slot.clone();
+        slot.ask();
+        let gone = Instant::now();
+        drop((instance, player));
+        while !slot.is_settled() {
+            assert!(gone.elapsed() < SOON, "an offline render would wait");
+        }
+        assert!(gone.elapsed() < SOON, "it took {:?}", gone.elapsed());
+    }
+}
+
+#[test]
+fn a_clip_that_found_no_room_is_still_to_come() {
+    let (instance, mut player) = instance(1, 1);
+    let seeds = 1..=200;
+    for seed in seeds.clone() {
+        let text = FIRST.replace("\"seed\":42", &format!("\"seed\":{seed}"));
+        let fields = BTreeMap::from([(FIELD.to_owned(), text)]);
+        instance.params.deserialize_fields(&fields);
+    }
+    let newest = |clip: &Clip| clip.origin.seed == *seeds.end();
+    until("the last clip", || {
+        let snapshot = instance.view.snapshot();
+        snapshot.clip.is_some_and(|clip| newest(&clip))
+            && matches!(snapshot.activity, Activity::Ready { .. })
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!instance.slot.is_settled(), "it lies outside the queue");
+    let deadline = Instant::now() + SOON;
+    while !instance.slot.is_settled() {
+        assert!(Instant::now() < deadline, "it never came");
+        player.receive();
+    }
+}
+
+#[test]
+fn a_broken_model_leaves_the_one_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.onnx");
+    std::fs::write(&path, b"no model at all").unwrap();
+    let (instance, _player) = instance(4, 1);
+    instance.start();
+    let clip = settled(&instance);
+    let model = instance.view.snapshot().model;
+    instance.commands.load_bundle(path);
+    until("the refusal", || {
+        let activity = instance.view.snapshot().activity;
+        matches!(activity, Activity::Failed(why) if why.contains("broken.onnx"))
+    });
+    let snapshot = instance.view.snapshot();
+    assert_eq!((snapshot.model, snapshot.clip), (model, Some(clip)));
+    let fields = instance.params.serialize_fields();
+    assert!(fields[FIELD].contains("\"bundle\":null"));
+    set(&instance.params.controls.seed, 5);
+    let clip = || instance.view.snapshot().clip;
+    until("another clip", || {
+        clip().is_some_and(|clip| clip.origin.seed == 5)
+    });
 }
 
 #[test]
@@ -130,9 +235,13 @@ fn a_song_comes_back_without_its_model() {
     let clip = settled(&old);
     let mut fields = old.params.serialize_fields();
     let text = fields.get_mut(FIELD).expect("our field");
-    *text = text.replace("\"bundle\":null", "\"bundle\":\"/no/such/model.onnx\"");
+    *text = text
+        .replace("\"bundle\":null", "\"bundle\":\"/no/such/model.onnx\"")
+        .replacen("\"genre\":\"any\"", "\"genre\":\"polka\"", 1);
+    assert!(!old.params.controls.genre.to_string().contains("polka"));
 
     let (new, _new_player) = instance(9, 3);
+    set(&new.params.controls.genre, 3);
     new.start();
     new.params.deserialize_fields(&fields);
     until("the notice", || {
@@ -149,6 +258,10 @@ fn a_song_comes_back_without_its_model() {
     assert_eq!(restored.origin, clip.origin);
     // What was restored is what is saved again.
     assert_eq!(new.params.serialize_fields(), fields);
+    let genre = &new.params.controls.genre;
+    assert_eq!(genre.to_string(), "polka");
+    let shown = genre.unmodulated_normalized_value();
+    assert_eq!(genre.string_to_normalized_value("Polka"), Some(shown));
 }
 
 /// A state of version 1, as the first release wrote it: it opens for ever.

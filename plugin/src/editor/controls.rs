@@ -26,7 +26,7 @@ pub fn show(
     commands: &Commands,
 ) {
     genre(ui, controls, setter, snapshot);
-    generate(ui, &snapshot.activity, commands);
+    generate(ui, controls, setter, &snapshot.activity, commands);
     ui.add_space(6.0);
     parameter::slider(
         ui,
@@ -94,7 +94,13 @@ fn genre(ui: &mut Ui, controls: &Controls, setter: &ParamSetter, snapshot: &Snap
 }
 
 /// Generate; while bars are made it fills with them, and cancels.
-fn generate(ui: &mut Ui, activity: &Activity, commands: &Commands) {
+fn generate(
+    ui: &mut Ui,
+    controls: &Controls,
+    setter: &ParamSetter,
+    activity: &Activity,
+    commands: &Commands,
+) {
     let (text, share, tip) = match activity {
         Activity::Generating { done, bars, .. } => {
             let share = *done as f32 / (*bars).max(1) as f32;
@@ -133,12 +139,14 @@ fn generate(ui: &mut Ui, activity: &Activity, commands: &Commands) {
         font,
         Color32::WHITE,
     );
-    if response.on_hover_text(tip).clicked() {
-        match activity {
-            Activity::Generating { .. } => commands.cancel(),
-            _ => commands.generate(),
-        }
+    let clicked = response.on_hover_text(tip).clicked();
+    let cancels = matches!(activity, Activity::Generating { .. });
+    if clicked && cancels {
+        commands.cancel();
+        // The bars that are done are the song's clip from now on.
+        parameter::touch(setter, &controls.generate);
     }
+    parameter::trigger(ui, setter, &controls.generate, clicked && !cancels);
 }
 
 fn length(ui: &mut Ui, controls: &Controls, setter: &ParamSetter) {

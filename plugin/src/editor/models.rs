@@ -29,9 +29,9 @@ pub struct Models {
 }
 
 impl Models {
-    /// Shows the button with the model's name, and its menu.
-    pub fn show(&mut self, ui: &mut Ui, snapshot: &Snapshot, commands: &Commands) {
-        self.follow_dialog(ui, commands);
+    /// Shows the button with the model's name, and its menu. Whether a model was chosen.
+    pub fn show(&mut self, ui: &mut Ui, snapshot: &Snapshot, commands: &Commands) -> bool {
+        let mut chosen = self.follow_dialog(ui, commands);
         let name = if snapshot.model.is_empty() {
             "Model"
         } else {
@@ -46,7 +46,7 @@ impl Models {
         .config(config)
         .ui(ui, |ui| {
             ui.set_width(340.0);
-            self.menu(ui, commands);
+            chosen |= self.menu(ui, commands);
         });
         let place = button
             .rect
@@ -56,12 +56,16 @@ impl Models {
             self.found = None;
             button.on_hover_text("The model that writes. Click to load another.");
         }
+        chosen
     }
 
-    fn menu(&mut self, ui: &mut Ui, commands: &Commands) {
+    /// Whether a model was chosen.
+    fn menu(&mut self, ui: &mut Ui, commands: &Commands) -> bool {
+        let mut chosen = false;
         let found = self.found.get_or_insert_with(bundles);
         if ui.button("Built-in model").clicked() {
             commands.load_default_bundle();
+            chosen = true;
             ui.close();
         }
         for path in found.iter() {
@@ -72,6 +76,7 @@ impl Models {
                 .clicked()
             {
                 commands.load_bundle(path.clone());
+                chosen = true;
                 ui.close();
             }
         }
@@ -89,6 +94,7 @@ impl Models {
                 field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
             if (ui.button("Load").clicked() || entered) && !self.path.trim().is_empty() {
                 commands.load_bundle(typed(&self.path));
+                chosen = true;
                 ui.close();
             }
         });
@@ -104,22 +110,28 @@ impl Models {
             self.dialog = Some(Box::pin(dialog.pick_file()));
             ui.close();
         }
+        chosen
     }
 
-    fn follow_dialog(&mut self, ui: &Ui, commands: &Commands) {
+    /// Whether a model was chosen.
+    fn follow_dialog(&mut self, ui: &Ui, commands: &Commands) -> bool {
         let Some(dialog) = &mut self.dialog else {
-            return;
+            return false;
         };
         match dialog
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
         {
-            Poll::Pending => ui.request_repaint_after(Duration::from_millis(200)),
+            Poll::Pending => {
+                ui.request_repaint_after(Duration::from_millis(200));
+                false
+            }
             Poll::Ready(file) => {
                 self.dialog = None;
-                if let Some(file) = file {
+                if let Some(file) = &file {
                     commands.load_bundle(file.path().to_owned());
                 }
+                file.is_some()
             }
         }
     }

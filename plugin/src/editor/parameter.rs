@@ -1,7 +1,7 @@
 //! Widgets that show a parameter and set it through the host, in gestures that it can record and
 //! undo.
 
-use egui::{Align, DragValue, Label, Layout, Response, Sense, Slider, Ui};
+use egui::{Align, DragValue, Id, Label, Layout, Response, Sense, Slider, Ui};
 use nih_plug::prelude::{BoolParam, Param, ParamSetter};
 
 /// Sets `parameter` in one gesture.
@@ -14,6 +14,30 @@ pub fn set<P: Param>(setter: &ParamSetter, parameter: &P, value: P::Plain) {
 /// Turns a switch over.
 pub fn toggle(setter: &ParamSetter, switch: &BoolParam) {
     set(setter, switch, !switch.value());
+}
+
+/// Tells the host that the project has changed in a way that no parameter says: `parameter` is set
+/// to the value that it has.
+pub fn touch<P: Param>(setter: &ParamSetter, parameter: &P) {
+    set(setter, parameter, parameter.unmodulated_plain_value());
+}
+
+/// Where it was `pressed`, turns a trigger on, and off again in the first picture that finds it on: of
+/// two values in one block a host may keep the second alone.
+pub fn trigger(ui: &Ui, setter: &ParamSetter, trigger: &BoolParam, pressed: bool) {
+    let id = Id::unique(trigger.name());
+    let held = ui.data(|data| data.get_temp(id)).unwrap_or(false);
+    let on = trigger.value();
+    if pressed {
+        if on {
+            // Automation has left it on.
+            set(setter, trigger, false);
+        }
+        set(setter, trigger, true);
+    } else if held && on {
+        set(setter, trigger, false);
+    }
+    ui.data_mut(|data| data.insert_temp(id, pressed || held && !on));
 }
 
 /// A name, the value that can be dragged or typed, and a slider below. A double click on the name

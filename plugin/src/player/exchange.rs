@@ -57,7 +57,9 @@ impl Player {
         send: &mut impl FnMut(Event) -> bool,
     ) -> Option<()> {
         let (old, new) = (self.clip.as_ref(), self.pending.as_ref());
-        let same = old.zip(new).is_some_and(|(old, new)| old.id == new.id);
+        let both = old.zip(new);
+        let same = both.is_some_and(|(old, new)| old.id == new.id);
+        self.programs_due |= !same || both.is_some_and(|(old, new)| old.parts != new.parts);
         if !same {
             self.end_all(sample, send)?;
         }
@@ -66,7 +68,6 @@ impl Player {
             self.give_back(old);
         }
         self.anchor = anchor;
-        self.programs_due = true;
         Some(())
     }
 }

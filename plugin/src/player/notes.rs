@@ -71,6 +71,7 @@ impl Player {
         &mut self,
         line: &Line,
         now: i64,
+        limit: f64,
         send: &mut impl FnMut(Event) -> bool,
     ) -> Option<()> {
         let mut index = 0;
@@ -81,25 +82,9 @@ impl Player {
                 index += 1
             }
         }
-        Some(())
-    }
-
-    /// Begins the notes that are due on sample `now`, after ending those that they strike again.
-    pub(super) fn strike(
-        &mut self,
-        line: &Line,
-        now: i64,
-        limit: f64,
-        send: &mut impl FnMut(Event) -> bool,
-    ) -> Option<()> {
-        let (first, notes) = (self.cursor, self.notes_in_clip());
-        let is_due = |player: &Self, cursor| {
-            player
-                .next_on(line, cursor, limit)
-                .is_some_and(|sample| sample <= now)
-        };
-        let mut cursor = first;
-        while is_due(self, cursor) {
+        let notes = self.notes_in_clip();
+        let mut cursor = self.cursor;
+        while self.begins(line, cursor, now, limit) {
             if let Some((_, note)) = self.note(cursor)
                 && let Some(channel) = self.channel(&note)
                 && let Some(index) = self.sounding.find(channel, note.pitch)
@@ -108,7 +93,25 @@ impl Player {
             }
             cursor = cursor.next(notes);
         }
-        while is_due(self, self.cursor) {
+        Some(())
+    }
+
+    /// Whether the note at `cursor` is due on sample `now`.
+    fn begins(&self, line: &Line, cursor: Cursor, now: i64, limit: f64) -> bool {
+        self.next_on(line, cursor, limit)
+            .is_some_and(|sample| sample <= now)
+    }
+
+    /// Begins the notes that are due on sample `now`.
+    pub(super) fn strike(
+        &mut self,
+        line: &Line,
+        now: i64,
+        limit: f64,
+        send: &mut impl FnMut(Event) -> bool,
+    ) -> Option<()> {
+        let notes = self.notes_in_clip();
+        while self.begins(line, self.cursor, now, limit) {
             let cursor = self.cursor;
             self.cursor = cursor.next(notes);
             let Some((tick, note)) = self.note(cursor) else {

@@ -141,7 +141,10 @@ impl Member {
         {
             self.make(false, jobs);
         }
-        let busy = self.making.is_some() || self.due.is_some() || self.candidate.is_some();
+        let busy = self.making.is_some()
+            || self.due.is_some()
+            || self.candidate.is_some()
+            || self.waiting.is_some();
         if obeyed && !busy {
             self.slot.serve(asked);
         }
@@ -234,6 +237,8 @@ impl Member {
             kept.model = restored.model;
             kept.hash = restored.hash.clone();
             kept.genres = Arc::default();
+            let named = !restored.genre.is_empty();
+            kept.genre = named.then(|| (self.params.shape().genre, restored.genre));
         }
         self.expected_hash = restored.hash;
         match restored.clip {
@@ -320,7 +325,10 @@ impl Member {
 
     /// Ends the making; what the player has by now is what there is.
     fn give_up(&mut self) {
+        // What is cancelled is not made when something else is asked.
         self.due = None;
+        self.guessed = false;
+        self.shape = Some(self.params.shape());
         let begun = self
             .making
             .as_ref()
@@ -330,11 +338,11 @@ impl Member {
         if begun {
             self.kept.write().clip = clip.clone();
         }
-        self.view.snapshot.write().activity = match clip {
-            Some(_) => Activity::Ready {
+        self.view.snapshot.write().activity = match self.candidate {
+            Some(_) => Activity::Loading,
+            None => Activity::Ready {
                 tokens_per_second: None,
             },
-            None => Activity::Waiting,
         };
     }
 }
