@@ -43,6 +43,10 @@ const TEMPO_OCTAVES: i32 = 2;
 /// Tempo bins: from 30 to 480 quarters a minute, 2.9 % apart, 120 among them.
 pub const TEMPO_BINS: u16 = (2 * TEMPO_OCTAVES * TEMPOS_PER_OCTAVE + 1) as u16;
 
+/// The most bars of a piece: over nine hours of 4/4 at 120 quarters a minute. Notes in later bars,
+/// which a broken file can put anywhere up to 2^32 ticks, are left out.
+pub const MAX_BARS: usize = 16_384;
+
 /// The tempo bin nearest to `micros_per_quarter`.
 pub fn tempo_bin(micros_per_quarter: f64) -> u16 {
     let octaves = libm::log2(f64::from(Tempo::DEFAULT_MICROS) / micros_per_quarter.max(1.0));
@@ -161,6 +165,8 @@ pub struct Losses {
     pub notes: u64,
     /// Left out: an equal one (instrument, position, pitch) stands there already.
     pub merged: u64,
+    /// Left out: they start behind the first [`MAX_BARS`] bars.
+    pub beyond: u64,
     /// Ended early: the same pitch of the same instrument is struck again.
     pub cut: u64,
     /// Shortened to the longest note that can be said.
@@ -183,7 +189,7 @@ pub struct Losses {
 impl Losses {
     /// Notes that are still there.
     pub fn kept(&self) -> u64 {
-        self.notes - self.merged
+        self.notes - self.merged - self.beyond
     }
 }
 
@@ -191,6 +197,7 @@ impl std::ops::AddAssign for Losses {
     fn add_assign(&mut self, other: Self) {
         self.notes += other.notes;
         self.merged += other.merged;
+        self.beyond += other.beyond;
         self.cut += other.cut;
         self.capped += other.capped;
         self.moved += other.moved;
@@ -211,18 +218,10 @@ pub fn quantize(score: &Score, settings: &Settings) -> (Score, Losses) {
         keys: score.keys.len() as u64,
         ..Losses::default()
     };
-    let last = score
-        .tracks
-        .iter()
-        .flat_map(|track| &track.notes)
-        .map(|note| note.start)
-        .max();
-    let metres = quantize_metres(
-        &score.metres,
-        last.unwrap_or_default(),
-        settings,
-        &mut losses,
-    );
+    let shorter = shortened(score, settings);
+    let score = shorter.as_ref().unwrap_or(score);
+    losses.beyond = losses.notes - score.note_count() as u64;
+    let metres = quantize_metres(&score.metres, last_onset(score), settings, &mut losses);
     let grid = Grid {
         metres: &metres,
         step: settings.step(),
@@ -244,6 +243,39 @@ pub fn quantize(score: &Score, settings: &Settings) -> (Score, Losses) {
     quantized.metres.retain(|metre| metre.at < quantized.end);
     quantized.tempos = quantize_tempos(score, &quantized, &mut losses);
     (quantized, losses)
+}
+
+/// The score without the notes behind its first [`MAX_BARS`] bars; `None` where there are none.
+fn shortened(score: &Score, settings: &Settings) -> Option<Score> {
+    let last = last_onset(score);
+    // A start may still go up to the next position.
+    let end = Ticks(last.0.saturating_add(settings.step()));
+    // Few scores are so long that their bars must be counted: no bar is shorter than a position.
+    if end.0 / settings.step() < MAX_BARS as u32 {
+        return None;
+    }
+    let metres = &quantize_metres(&score.metres, last, settings, &mut Losses::default());
+    let bars = Score {
+        metres: metres.clone(),
+        end,
+        ..Score::default()
+    };
+    let limit = bars.bars().nth(MAX_BARS)?.start;
+    let grid = Grid {
+        metres,
+        step: settings.step(),
+    };
+    let mut score = score.clone();
+    for track in &mut score.tracks {
+        track.notes.retain(|note| grid.nearest(note.start) < limit);
+    }
+    Some(score)
+}
+
+/// Where the last note starts.
+fn last_onset(score: &Score) -> Ticks {
+    let notes = score.tracks.iter().flat_map(|track| &track.notes);
+    notes.map(|note| note.start).max().unwrap_or_default()
 }
 
 /// Metres of the vocabulary whose changes fall on bar lines, the first at 0. A bar that a change

@@ -276,14 +276,17 @@ fn every_file_of_the_corpus_survives_encoding_exactly() {
     let encoding = Spec::Multitrack(quantize::Settings::default())
         .build(GENRES)
         .unwrap();
-    let mut folders = vec![std::path::PathBuf::from(data)];
-    let (mut files, mut unreadable, mut tokens) = (0, 0, 0);
+    let parts = ["train", "test", "hard"];
+    let mut folders: Vec<_> = (0..parts.len())
+        .map(|part| (part, std::path::Path::new(&data).join(parts[part])))
+        .collect();
+    let (mut files, mut unreadable, mut tokens) = ([0; 3], 0, 0);
     let mut losses = quantize::Losses::default();
-    while let Some(folder) = folders.pop() {
+    while let Some((part, folder)) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                folders.push((part, path));
             } else if path
                 .extension()
                 .is_some_and(|e| e == "mid" || e == "midi" || e == "kar")
@@ -292,18 +295,19 @@ fn every_file_of_the_corpus_survives_encoding_exactly() {
                     Ok(score) => {
                         tokens += check(&*encoding, &score, &path.display().to_string()).len();
                         losses += quantize(&score, encoding.quantize_settings()).1;
-                        files += 1;
+                        files[part] += 1;
                     }
                     Err(_) => unreadable += 1,
                 }
             }
         }
     }
-    println!("{files} files, {unreadable} unreadable, {tokens} tokens, {losses:#?}");
+    println!("{files:?} files, {unreadable} unreadable, {tokens} tokens, {losses:#?}");
     println!("{:.3} tokens a note", tokens as f64 / losses.notes as f64);
     println!(
         "{:.3} % of notes kept",
         100.0 * losses.kept() as f64 / losses.notes as f64
     );
-    assert!(files > 0);
+    assert!(files.iter().all(|&count| count > 0), "{files:?}");
+    assert_eq!(losses.beyond, 0, "no music is that long");
 }

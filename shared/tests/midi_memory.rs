@@ -4,6 +4,7 @@
 mod midi_bytes;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use famam_shared::midi;
@@ -130,19 +131,8 @@ fn no_file_takes_more_than_100_mb() {
         std::fs::write(&path, &bytes).unwrap();
         assert!(bytes.len() as u64 <= midi::MAX_FILE_BYTES);
         drop(bytes);
-        let before = NOW.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
         let started = std::time::Instant::now();
-        let result = midi::read_file(&path);
-        let peak = (PEAK.load(Ordering::Relaxed) - before) as f64 / 1e6;
-        let outcome = match &result {
-            Ok(score) => format!(
-                "{} notes, {} tracks",
-                score.note_count(),
-                score.tracks.len()
-            ),
-            Err(error) => error.reason.to_string(),
-        };
+        let (peak, outcome) = measured(&path);
         println!(
             "{what}: {peak:.1} MB, {:.2} s: {outcome}",
             started.elapsed().as_secs_f64()
@@ -150,4 +140,45 @@ fn no_file_takes_more_than_100_mb() {
         assert!(peak < 100.0, "{what} took {peak} MB");
     }
     assert!(midi::read(&file(1, 960, &[chunk(&END)])).is_ok());
+    other_peoples_broken_files();
+}
+
+/// The most memory that reading a file took, MB, and what came of it.
+fn measured(path: &Path) -> (f64, String) {
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let result = midi::read_file(path);
+    let peak = (PEAK.load(Ordering::Relaxed) - before) as f64 / 1e6;
+    let outcome = match &result {
+        Ok(score) => {
+            let (notes, tracks) = (score.note_count(), score.tracks.len());
+            format!("{notes} notes, {tracks} tracks")
+        }
+        Err(error) => error.reason.to_string(),
+    };
+    (peak, outcome)
+}
+
+fn other_peoples_broken_files() {
+    let Some(data) = std::env::var_os("FAMAM_DATA") else {
+        println!("skipped: FAMAM_DATA names no folder with hard/");
+        return;
+    };
+    let mut folders = vec![Path::new(&data).join("hard")];
+    let (mut files, mut worst) = (0, 0.0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let (peak, outcome) = measured(&path);
+                assert!(peak < 100.0, "{}: {peak} MB, {outcome}", path.display());
+                files += 1;
+                worst = f64::max(worst, peak);
+            }
+        }
+    }
+    println!("{files} files in hard/: {worst:.1} MB at most");
+    assert!(files > 0, "FAMAM_DATA has no files in hard/");
 }

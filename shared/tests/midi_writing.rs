@@ -8,18 +8,15 @@ use famam_shared::instrument::Instrument;
 use famam_shared::midi;
 use famam_shared::quantize::{Settings, quantize};
 use famam_shared::score::{Note, Score, Ticks, Track};
-use midi_bytes::random_score;
+use midi_bytes::{named, random_score};
 use midly::{MetaMessage, MidiMessage, Smf, TrackEventKind};
 
 #[test]
 fn reading_what_was_written_gives_the_score() {
     for seed in 0..2_000 {
         let score = random_score(seed);
-        assert_eq!(
-            midi::read(&midi::write(&score)).as_ref(),
-            Ok(&score),
-            "seed {seed}"
-        );
+        let again = midi::read(&midi::write(&score));
+        assert_eq!(again, Ok(named(score)), "seed {seed}");
     }
 }
 
@@ -41,7 +38,21 @@ fn a_file_gives_back_what_it_was_given() {
     let path = folder.path().join("song.mid");
     let score = random_score(7);
     midi::write_file(&path, &score).unwrap();
-    assert_eq!(midi::read_file(&path).unwrap(), score);
+    assert_eq!(midi::read_file(&path).unwrap(), named(score));
+}
+
+#[test]
+fn a_track_without_a_name_is_called_by_its_instrument() {
+    let mut score = score_of([33, 128, 0]);
+    score.tracks[0].name = String::new();
+    score.tracks[1].name = String::new();
+    score.tracks[2].name = "Left hand".to_owned();
+    let names: Vec<String> = parts(&midi::write(&score))
+        .into_iter()
+        .map(|(name, ..)| name)
+        .collect();
+    let [bass, drums] = [33, 128].map(|i| Instrument::new(i).unwrap().name().to_owned());
+    assert_eq!(names, [bass, drums, "Left hand".to_owned()]);
 }
 
 /// One short note for each of `programs`.

@@ -91,6 +91,10 @@ pub struct Segment {
     pub tokens: Vec<Token>,
     /// Index of the first token that is learned: the first BAR.
     pub first: usize,
+    /// Bars that it was to have; without a limit on bars, those that it has.
+    pub asked_bars: usize,
+    /// Of these, bars at its end that were left out because it would have been too long.
+    pub lost_bars: usize,
 }
 
 impl Segment {
@@ -183,9 +187,17 @@ impl<'a> Draw<'a> {
         segments
     }
 
+    /// Whether there is a piece to draw: one at least has a weight above 0.
+    pub fn can_draw(&self) -> bool {
+        self.total().is_normal()
+    }
+
+    fn total(&self) -> f64 {
+        self.cumulative.last().copied().unwrap_or(0.0)
+    }
+
     fn segment(&self, rng: &mut impl Rng) -> Segment {
-        let total = self.cumulative.last().copied().unwrap_or(0.0);
-        let drawn = rng.random::<f64>() * total;
+        let drawn = rng.random::<f64>() * self.total();
         let piece = self
             .cumulative
             .partition_point(|&sum| sum <= drawn)
@@ -200,7 +212,7 @@ impl<'a> Draw<'a> {
         let any_genre = rng.random_bool(self.genre_dropout);
         let any_instruments = rng.random_bool(self.instrument_dropout);
 
-        let tokens = self.cut(body, start);
+        let (tokens, asked_bars, lost_bars) = self.cut(body, start);
         let conditioning = Conditioning {
             genre: if nothing || any_genre { 0 } else { *genre },
             instruments: (!(nothing || any_instruments)).then(|| self.encoding.instruments(tokens)),
@@ -212,12 +224,15 @@ impl<'a> Draw<'a> {
         Segment {
             first: self.encoding.head(&conditioning).len(),
             tokens,
+            asked_bars,
+            lost_bars,
         }
     }
 
     /// Whole bars from `start` on, as many as a segment may have and its tokens allow; a first
-    /// bar that alone is too long is cut.
-    fn cut<'b>(&self, body: &'b Body, start: usize) -> &'b [Token] {
+    /// bar that alone is too long is cut. With them the bars that it was to have, and those of them
+    /// that are not whole.
+    fn cut<'b>(&self, body: &'b Body, start: usize) -> (&'b [Token], usize, usize) {
         let begin = body.bars[start] as usize;
         let bar = |i: usize| {
             body.bars
@@ -236,11 +251,21 @@ impl<'a> Draw<'a> {
             .len()
             .max(3);
         let room = self.max_tokens.saturating_sub(head + 2).max(1);
-        let end = (start + 1..=whole)
+        let fits = (start..=whole)
             .rev()
-            .map(bar)
-            .find(|&end| end - begin <= room);
-        &body.tokens[begin..end.unwrap_or(begin + room)]
+            .find(|&end| bar(end) - begin <= room)
+            .unwrap_or(start);
+        let end = if fits > start {
+            bar(fits)
+        } else {
+            begin + room
+        };
+        let (kept, asked) = (fits - start, whole - start);
+        let asked = match self.segment_bars {
+            usize::MAX => kept,
+            _ => asked,
+        };
+        (&body.tokens[begin..end], asked, asked - kept)
     }
 }
 

@@ -11,9 +11,11 @@ use famam_shared::vocabulary::Vocabulary;
 use famam_shared::write_file;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::training::Config;
+use crate::dataset;
 use crate::model::{Model, WeightsError};
 
 /// The format's version that this build writes; older ones open, newer ones are refused.
@@ -24,8 +26,10 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// More than any run counts up to; what is added to it is still a number.
 const MOST_COUNTED: u64 = 1 << 53;
-/// The metadata's key.
+/// The metadata's key of the state.
 const KEY: &str = "famam.checkpoint";
+/// The metadata's key of the hash over it and the tensors.
+const HASH: &str = "famam.hash";
 
 /// Everything of a run but its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -198,10 +202,35 @@ pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result
     let views: Result<Vec<_>, safetensors::SafeTensorError> = views.collect();
     let bytes = views
         .and_then(|views| {
-            safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), metadata)])))
+            let hash = hash(&metadata, views.iter().cloned());
+            let metadata = [(KEY.to_owned(), metadata), (HASH.to_owned(), hash)];
+            safetensors::serialize(views, Some(HashMap::from(metadata)))
         })
         .map_err(|error| damaged(error.to_string()))?;
     Ok(write_file::write(path, &bytes)?)
+}
+
+/// SHA-256, in hexadecimal, over the JSON and then, in the order of their names, of each tensor the
+/// name, the sizes and the bytes, numbers as u64 and each list behind its length.
+fn hash<'a>(json: &str, tensors: impl Iterator<Item = (&'a str, TensorView<'a>)>) -> String {
+    let mut hash = Sha256::new();
+    let mut take = |length: usize, bytes: &[u8]| {
+        hash.update((length as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    take(json.len(), json.as_bytes());
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_by_key(|&(name, _)| name);
+    for (name, tensor) in &tensors {
+        take(name.len(), name.as_bytes());
+        let sizes = tensor.shape().iter();
+        let sizes: Vec<u8> = sizes
+            .flat_map(|&size| (size as u64).to_le_bytes())
+            .collect();
+        take(tensor.shape().len(), &sizes);
+        take(tensor.data().len(), tensor.data());
+    }
+    dataset::hex(hash)
 }
 
 /// Reads a checkpoint; nothing in it is believed before it is checked.
@@ -274,6 +303,12 @@ fn parse(bytes: &[u8]) -> Result<Checkpoint, Wrong> {
     let state: State = serde_json::from_str(text).map_err(|error| damaged(&error))?;
     state.check().map_err(|what| damaged(&what))?;
     let stored = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
+    // Checkpoints of the first days have no hash.
+    let stated = metadata.metadata().as_ref().and_then(|keys| keys.get(HASH));
+    if stated.is_some_and(|stated| *stated != hash(text, stored.iter())) {
+        let what = "its hash does not match its contents; go on from another, or copy it again";
+        return Err(damaged(&what));
+    }
     let mut tensors = HashMap::new();
     for (name, view) in stored.tensors() {
         if view.dtype() != Dtype::F32 {

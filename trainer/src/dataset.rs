@@ -31,7 +31,7 @@ const FORMAT: &str = "famam data set";
 const USER_BLOCK: usize = 4096;
 
 /// The digest in hexadecimal.
-fn hex(hash: Sha256) -> String {
+pub(crate) fn hex(hash: Sha256) -> String {
     hash.finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))

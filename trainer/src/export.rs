@@ -229,13 +229,17 @@ fn validation(state: &State, path: &Path) -> Result<Vec<Window>, Error> {
     let data_set = Dataset::open(path).map_err(failed)?;
     let music = Music::read(&data_set).map_err(failed)?;
     let same = music.spec == state.encoding && music.vocabulary == state.vocabulary;
+    let another = || Error::Another {
+        path: path.display().to_string(),
+    };
     if !same || music.validation.is_empty() {
-        return Err(Error::Another {
-            path: path.display().to_string(),
-        });
+        return Err(another());
     }
     let count = state.config.validation_segments;
     let draw = Draw::new(&state.config, &music, &music.validation).unshifted();
+    if !draw.can_draw() {
+        return Err(another());
+    }
     let segments = draw.segments(Purpose::Validation, |segments, _| segments >= count);
     let windows = segments.into_iter().enumerate();
     Ok(windows

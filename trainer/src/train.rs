@@ -5,6 +5,7 @@
 //! So the losses of a run are a function of its config and data set alone: the same with any number
 //! of threads, and the same after it was killed and resumed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -68,6 +69,17 @@ pub enum Error {
         path: String,
         /// The split.
         split: &'static str,
+    },
+    /// Weights leave nothing to draw.
+    #[error(
+        "source_weights leave none of the {split} pieces to draw: give one of their sources a weight above 0 \
+         ({sources})"
+    )]
+    Weightless {
+        /// The split.
+        split: &'static str,
+        /// The sources of its pieces.
+        sources: String,
     },
     /// The folder holds another run.
     #[error(
@@ -133,8 +145,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
         None => config::expand(&config.output_dir)?,
     };
     let data_set = Dataset::open(&args.dataset)?;
-    if data_set.config().enable_tempo_variation {
-        eprintln!("note: enable_tempo_variation is not supported yet: tempos stay as they are");
+    for note in data_set.config().without_effect(config.max_seq_length) {
+        eprintln!("note: of the data set's config {note}");
     }
     let music = Music::read(&data_set)?;
     let named = DataSet {
@@ -216,11 +228,31 @@ impl<'a> Run<'a> {
         })?;
 
         let draw = Draw::new(&config, music, &music.train);
+        let validation = Draw::new(&config, music, &music.validation).unshifted();
+        for (draw, pieces, split) in [
+            (&draw, &music.train, "training"),
+            (&validation, &music.validation, "validation"),
+        ] {
+            if !draw.can_draw() {
+                let sources: BTreeSet<&str> =
+                    pieces.iter().map(|piece| piece.source.as_str()).collect();
+                return Err(Error::Weightless {
+                    split,
+                    sources: Vec::from_iter(sources).join(", "),
+                });
+            }
+        }
         let count = config.validation_segments;
-        let validation = Draw::new(&config, music, &music.validation)
-            .unshifted()
-            .segments(Purpose::Validation, |segments, _| segments >= count);
-        let epoch = steps_of_an_epoch(&config, music, &draw);
+        let validation = validation.segments(Purpose::Validation, |segments, _| segments >= count);
+        let (epoch, lost) = steps_of_an_epoch(&config, music, &draw);
+        if lost > 0.0 {
+            eprintln!(
+                "note: {:.1} % of the bars that segments were to have are left out at their ends, as they would be \
+                 longer than max_seq_length, {} tokens",
+                100.0 * lost,
+                config.max_seq_length
+            );
+        }
         let steps = config.steps.unwrap_or(config.epochs.saturating_mul(epoch));
         let validation_every = config.validation_every.unwrap_or(epoch);
 
@@ -433,14 +465,16 @@ fn segments_of_step(config: &Config, draw: &Draw, step: u64) -> Vec<Segment> {
     })
 }
 
-/// Steps that see as many tokens as the training split has, about: measured on the first 20.
-fn steps_of_an_epoch(config: &Config, music: &Music, draw: &Draw) -> u64 {
+/// Steps that see as many tokens as the training split has, about, and the share of bars that
+/// segments lose: measured on the first 20.
+fn steps_of_an_epoch(config: &Config, music: &Music, draw: &Draw) -> (u64, f64) {
     let sample = 20;
-    let tokens: usize = (1..=sample)
-        .flat_map(|step| segments_of_step(config, draw, step))
-        .map(|segment| segment.scored())
-        .sum();
-    (music.train_tokens() * sample)
-        .div_ceil(tokens.max(1) as u64)
-        .max(1)
+    let (mut tokens, mut asked, mut lost) = (0, 0, 0);
+    for segment in (1..=sample).flat_map(|step| segments_of_step(config, draw, step)) {
+        tokens += segment.scored();
+        asked += segment.asked_bars;
+        lost += segment.lost_bars;
+    }
+    let steps = (music.train_tokens() * sample).div_ceil(tokens.max(1) as u64);
+    (steps.max(1), lost as f64 / asked.max(1) as f64)
 }

@@ -8,11 +8,12 @@ use famam_shared::manifest::Context;
 use famam_shared::score::Score;
 use famam_trainer::batches::{Draw, Purpose, Segment};
 use famam_trainer::config::training::Config;
-use famam_trainer::dataset::Split;
+use famam_trainer::dataset::{Piece, Split};
 use famam_trainer::evaluate::{Subject, evaluate};
 use famam_trainer::model::Model;
 use famam_trainer::scoring::{Scorer, windows};
-use music::{music, piece, song, spec, tiny, vocabulary};
+use famam_trainer::train::Run;
+use music::{data_set, music, piece, song, spec, tiny, vocabulary};
 
 fn segments(config: &Config, step: u64, count: usize) -> Vec<Segment> {
     let music = music();
@@ -41,6 +42,7 @@ fn segments_are_streams_of_whole_bars_and_fit() {
         };
         let segments = segments(&config, 1, 400);
         let mut ends = 0;
+        let mut conditioned_segments = 0;
         for segment in &segments {
             let tokens = &segment.tokens;
             assert!(tokens.len() <= max_seq_length, "{} tokens", tokens.len());
@@ -50,11 +52,26 @@ fn segments_are_streams_of_whole_bars_and_fit() {
             );
             let bars = tokens.iter().filter(|&&token| token == special.bar).count();
             assert!((1..=4).contains(&bars));
+            let kept = segment.asked_bars - segment.lost_bars;
+            assert!(segment.asked_bars <= 4 && bars == kept.max(1));
+            // The instruments that are given are those that occur, no more and no fewer.
+            let given = &tokens[2..segment.first];
+            if given != &encoding.head(&Conditioning::default())[2..] {
+                let occur = Conditioning {
+                    genre: 0,
+                    instruments: Some(encoding.instruments(&tokens[segment.first..])),
+                };
+                assert_eq!(given, &encoding.head(&occur)[2..]);
+                conditioned_segments += 1;
+            }
             check_grammar(&*encoding, tokens);
             ends += tokens.iter().filter(|&&token| token == special.eos).count();
             assert!(!tokens[..tokens.len() - 1].contains(&special.eos));
         }
         println!("{max_seq_length}: {ends} of {} end", segments.len());
+        assert!(conditioned_segments > 100);
+        let lost: usize = segments.iter().map(|segment| segment.lost_bars).sum();
+        assert_eq!(lost == 0, max_seq_length == 1024, "{lost} bars lost");
         if max_seq_length == 1024 {
             assert!(ends > 40, "pieces end now and then");
             let conditioned =
@@ -69,6 +86,51 @@ fn segments_are_streams_of_whole_bars_and_fit() {
             assert!(conditioned(&|s| s.tokens[..3] == any[..]) > 80);
         }
     }
+}
+
+#[test]
+fn without_a_limit_on_bars_none_are_lost() {
+    let config = Config {
+        segment_bars: None,
+        ..tiny()
+    };
+    for segment in segments(&config, 1, 200) {
+        assert_eq!(segment.lost_bars, 0);
+    }
+}
+
+/// All pitches of the songs are above 27, so that none can be 100 higher.
+#[test]
+fn a_shift_out_of_midis_range_is_left_out() {
+    let shifted = |by| Config {
+        transpose: Some((by, by)),
+        ..tiny()
+    };
+    let segments = |config: Config| segments(&config, 1, 200);
+    assert_eq!(segments(shifted(100)), segments(shifted(0)));
+    assert_eq!(segments(shifted(-81)), segments(shifted(0)));
+    assert_ne!(segments(shifted(3)), segments(shifted(0)));
+}
+
+#[test]
+fn weights_that_leave_nothing_to_draw_are_refused() {
+    let music = music();
+    let open = |weights: [f64; 2]| {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = ["arranged", "band"].map(str::to_owned);
+        let config = Config {
+            source_weights: std::iter::zip(sources, weights).collect(),
+            ..tiny()
+        };
+        let run = Run::open(config, &music, data_set(), folder.path(), 1);
+        run.map(|_| ()).map_err(|error| error.to_string())
+    };
+    open([1.0, 0.0]).unwrap();
+    let error = open([0.0, 0.0]).unwrap_err();
+    assert!(
+        error.contains("source_weights") && error.contains("arranged, band"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -236,12 +298,24 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
     let notes: u64 = pieces.iter().map(|piece| u64::from(piece.notes)).sum();
     assert_eq!((report.free.tokens, report.notes), (tokens as u64, notes));
     let chance = tokens as f64 * (vocabulary_size as f64).log2() / notes as f64;
-    for figures in [&report.free, &report.conditioned] {
-        assert!((figures.bits_a_note_without_grammar - chance).abs() < 1e-3);
+    // All of a piece in one window: by hand, what the grammar allows before each of its tokens.
+    subject.context = Context {
+        tokens: 1 << 16,
+        bars: 1 << 16,
+    };
+    let whole = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
+    let given = |piece: &Piece| Conditioning {
+        genre: piece.genre,
+        instruments: Some(piece.instruments),
+    };
+    let nothing = |_: &Piece| Conditioning::default();
+    let ways: [(_, &dyn Fn(&Piece) -> Conditioning); 2] =
+        [(&whole.free, &nothing), (&whole.conditioned, &given)];
+    for (figures, conditioning) in ways {
         let mut bits = 0.0;
         for piece in &pieces {
             let mut grammar = music.encoding.grammar();
-            for token in music.encoding.head(&Conditioning::default()) {
+            for token in music.encoding.head(&conditioning(piece)) {
                 grammar.accept(token).unwrap();
             }
             let mut allowed = famam_shared::encoding::TokenSet::new(vocabulary_size);
@@ -251,11 +325,20 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
                 grammar.accept(token).unwrap();
             }
         }
-        // Conditioning narrows what the grammar allows, and a window forgets what came before it.
-        if figures.tokens == report.free.tokens {
-            let expected = bits / notes as f64;
-            assert!((figures.bits_a_note - expected).abs() < 0.2 * expected);
-        }
+        let expected = bits / notes as f64;
+        assert!(
+            (figures.bits_a_note - expected).abs() < 1e-6 * expected,
+            "{} instead of {expected}",
+            figures.bits_a_note
+        );
+    }
+    for figures in [
+        &report.free,
+        &report.conditioned,
+        &whole.free,
+        &whole.conditioned,
+    ] {
+        assert!((figures.bits_a_note_without_grammar - chance).abs() < 1e-3);
         let sum: f64 = figures.kinds.values().map(|kind| kind.bits_a_note).sum();
         assert!((sum - figures.bits_a_note).abs() < 1e-9);
         assert!(

@@ -279,7 +279,9 @@ fn what_is_not_supported_is_refused_by_name() {
         ("optimizer", r#""sgd""#),
         ("optimizer", r#""rmsprop""#),
         ("distribution_strategy", r#""mirrored""#),
-        ("early_stopping_monitor", r#""accuracy""#),
+        ("epochs", "0"),
+        ("steps", "0"),
+        ("validation_every", "0"),
         ("d_model", "250"),
         ("kv_heads", "3"),
         ("kv_heads", "0"),
@@ -292,12 +294,18 @@ fn what_is_not_supported_is_refused_by_name() {
         let error = load(&format!("{{\"{field}\": {value}}}"))
             .unwrap_err()
             .to_string();
-        let name = if field.ends_with("monitor") {
-            "val_loss"
-        } else {
-            field
-        };
-        assert!(error.contains(name), "{field}: {error}");
+        let named = error.starts_with(&format!("{field} is ")) || field == "layers";
+        assert!(named && error.contains(field), "{field}: {error}");
+    }
+}
+
+#[test]
+fn what_changes_neither_model_nor_loss_is_warned_of() {
+    for field in ["early_stopping_monitor", "checkpoint_monitor"] {
+        let config = load(&format!("{{\"{field}\": \"accuracy\"}}")).unwrap();
+        let warnings = config.warnings();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with(field), "{warnings:?}");
     }
 }
 

@@ -20,8 +20,8 @@ const MAX_DELTA: u32 = 0x0FFF_FFFF;
 /// The bytes of a MIDI file, [`TICKS_PER_QUARTER`] to a quarter note.
 ///
 /// Reading them gives the score back, but for what MIDI cannot tell apart: tracks without notes are
-/// gone, a note that ends inside a longer one of its pitch swaps ends with it, and names end at 256
-/// bytes.
+/// gone, a note that ends inside a longer one of its pitch swaps ends with it, names end at 256
+/// bytes, and a track without one is called by its instrument.
 pub fn write(score: &Score) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(64 + 8 * score.note_count());
     bytes.extend_from_slice(b"MThd");
@@ -107,10 +107,11 @@ fn conductor(track: &mut Chunk<'_>, score: &Score) {
 }
 
 fn notes(track: &mut Chunk<'_>, part: &Track, channel: u8) {
-    let name = &part.name[..part.name.floor_char_boundary(MAX_NAME_BYTES)];
-    if !name.is_empty() {
-        track.meta(Ticks(0), 0x03, name.as_bytes());
-    }
+    let name = match part.name.as_str() {
+        "" => part.instrument.name(),
+        name => &name[..name.floor_char_boundary(MAX_NAME_BYTES)],
+    };
+    track.meta(Ticks(0), 0x03, name.as_bytes());
     // Drums play the standard kit, which is program 0 of their channel.
     let program = if part.instrument.is_drums() {
         0

@@ -37,6 +37,16 @@ pub fn parallel(tracks: &[&[u8]]) -> Vec<u8> {
     file(1, 480, &chunks)
 }
 
+/// The score as it is read again after it was written: a track without a name has its instrument's.
+pub fn named(mut score: Score) -> Score {
+    for track in &mut score.tracks {
+        if track.name.is_empty() {
+            track.name = track.instrument.name().to_owned();
+        }
+    }
+    score
+}
+
 /// A score as quantization gives them, and then some: parts in any order, any grid position, names
 /// of all kinds, up to 15 pitched instruments and drums.
 pub fn random_score(seed: u64) -> Score {

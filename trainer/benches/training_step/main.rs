@@ -46,6 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .map(|i| ((row * 7 + i * i) % VOCABULARY) as _)
                 .collect(),
             first: 1,
+            asked_bars: 1,
+            lost_bars: 0,
         })
         .collect();
     let folder = tempfile::tempdir()?;

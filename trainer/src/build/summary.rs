@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use famam_shared::instrument::Instrument;
-use famam_shared::quantize::Losses;
+use famam_shared::quantize::{Losses, MAX_BARS};
 use famam_shared::vocabulary::Vocabulary;
 
 use super::prepare::Reason;
@@ -107,6 +107,10 @@ impl fmt::Display for Summary {
             self.losses.notes,
             share(kept, self.losses.notes)
         )?;
+        if self.losses.beyond > 0 {
+            let notes = self.losses.beyond;
+            writeln!(f, "            {notes} left out: behind bar {MAX_BARS}")?;
+        }
         writeln!(
             f,
             "tokens      {}, {:.2} a note",

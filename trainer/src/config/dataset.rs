@@ -52,21 +52,22 @@ pub struct Config {
     pub segment_bars: Option<usize>,
     /// Length of a segment in ticks of `resolution`: whole bars. Read by training.
     pub segment_length: Option<u32>,
-    /// Drops a piece's last segment where a larger share of it is missing. Read by training.
+    /// Drops a piece's last segment where a larger share of it is missing, where segments are
+    /// counted; training draws them from any bar on.
     pub max_padding_ratio: f64,
     /// Whether training transposes.
     pub enable_transposition: bool,
     /// By how many semitones, beside 0. Read by training.
     pub transposition_semitones: Vec<i32>,
-    /// Whether training varies the tempo.
+    /// Whether training varies the tempo. Not supported yet.
     pub enable_tempo_variation: bool,
-    /// Slowest and fastest factor. Read by training.
+    /// Slowest and fastest factor.
     pub tempo_variation_range: (f64, f64),
-    /// Factors from slowest to fastest. Read by training.
+    /// Factors from slowest to fastest.
     pub tempo_variation_steps: u32,
     /// The encoding.
     pub encoder_type: EncoderType,
-    /// The longest segment in tokens. Read by training.
+    /// Of no effect: the training config says how long segments are.
     pub max_seq_length: usize,
     /// Whether the `event` and `remi` encodings say velocities; `multitrack` always does.
     pub encode_velocity: bool,
@@ -74,7 +75,7 @@ pub struct Config {
     pub positions_per_bar: u16,
     /// Reads only so many files: the first by path.
     pub max_samples: Option<usize>,
-    /// Seed of the split (0 where nothing is said) and of training's draws.
+    /// Seed of the split, 0 where nothing is said.
     pub random_seed: Option<u64>,
     /// Shows progress and a summary.
     pub verbose: bool,
@@ -252,6 +253,30 @@ impl Config {
         }
     }
 
+    /// What it asks of training that a run with segments of `max_seq_length` tokens does not do.
+    pub fn without_effect(&self, max_seq_length: usize) -> Vec<&'static str> {
+        let default = Self::default();
+        let own_length = [default.max_seq_length, max_seq_length];
+        // With 1 all that there is of a piece is taken, as training does.
+        let own_padding = [default.max_padding_ratio, 1.0];
+        let notes = [
+            (
+                self.enable_tempo_variation,
+                "enable_tempo_variation is not supported yet: tempos stay as they are",
+            ),
+            (
+                !own_length.contains(&self.max_seq_length),
+                "max_seq_length has no effect: the training config's says how long segments are",
+            ),
+            (
+                !own_padding.contains(&self.max_padding_ratio),
+                "max_padding_ratio has no effect: segments are drawn from any bar on, whatever is left",
+            ),
+        ];
+        let asked = notes.into_iter().filter(|(asked, _)| *asked);
+        asked.map(|(_, note)| note).collect()
+    }
+
     /// Ticks of `resolution` in a bar of `time_signature`, at least 1.
     fn bar_ticks(&self) -> u64 {
         let (numerator, denominator) = self.time_signature;
@@ -325,6 +350,28 @@ mod tests {
             count += 1;
         }
         assert!(count >= 3);
+    }
+
+    #[test]
+    fn what_training_does_not_do_is_named_where_it_is_asked_for() {
+        let fields = |config: &Config| -> Vec<&str> {
+            let notes = config.without_effect(512).into_iter();
+            notes
+                .map(|note| note.split(' ').next().unwrap_or(note))
+                .collect()
+        };
+        let mut config = Config::default();
+        assert!(fields(&config).is_empty());
+        (config.max_seq_length, config.max_padding_ratio) = (512, 1.0);
+        assert!(fields(&config).is_empty());
+        (config.max_seq_length, config.max_padding_ratio) = (1024, 0.5);
+        config.enable_tempo_variation = true;
+        let all = [
+            "enable_tempo_variation",
+            "max_seq_length",
+            "max_padding_ratio",
+        ];
+        assert_eq!(fields(&config), all);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 
+/// What is watched.
+const VAL_LOSS: &str = "val_loss";
+
 /// How a model is trained. The fields up to `batch_size_per_replica` are Famam's, with its defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,12 +78,12 @@ pub struct Config {
     pub early_stopping_patience: u64,
     /// What counts as better, in nats a token.
     pub early_stopping_min_delta: f64,
-    /// `val_loss`.
-    pub early_stopping_monitor: Monitor,
+    /// Always `val_loss`.
+    pub early_stopping_monitor: String,
     /// Checkpoints are always written.
     pub use_checkpointing: bool,
-    /// `val_loss`.
-    pub checkpoint_monitor: Monitor,
+    /// Always `val_loss`.
+    pub checkpoint_monitor: String,
     /// Best and last are kept, no others.
     pub save_best_only: bool,
     /// Not supported yet.
@@ -192,14 +195,6 @@ pub enum ScheduleKind {
     Constant,
 }
 
-/// What is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Monitor {
-    /// The validation loss.
-    ValLoss,
-}
-
 /// Training on several devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -265,9 +260,9 @@ impl Default for Config {
             use_early_stopping: true,
             early_stopping_patience: 10,
             early_stopping_min_delta: 1e-4,
-            early_stopping_monitor: Monitor::ValLoss,
+            early_stopping_monitor: VAL_LOSS.to_owned(),
             use_checkpointing: true,
-            checkpoint_monitor: Monitor::ValLoss,
+            checkpoint_monitor: VAL_LOSS.to_owned(),
             save_best_only: true,
             use_tensorboard: false,
             tensorboard_log_dir: "./logs".to_owned(),
@@ -370,6 +365,14 @@ impl Config {
         warn(
             self.use_tensorboard,
             "use_tensorboard is not supported yet: see history.json",
+        );
+        warn(
+            self.early_stopping_monitor != VAL_LOSS,
+            "early_stopping_monitor is not val_loss, the validation loss is watched all the same",
+        );
+        warn(
+            self.checkpoint_monitor != VAL_LOSS,
+            "checkpoint_monitor is not val_loss, the best is that of the lowest validation loss all the same",
         );
         warn(
             !self.use_checkpointing,

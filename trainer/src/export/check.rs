@@ -196,3 +196,58 @@ fn divergence(a: &[f32], b: &[f32]) -> f64 {
     let (a, b) = (log_shares(a), log_shares(b));
     std::iter::zip(&a, &b).map(|(a, b)| a.exp() * (a - b)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use famam_shared::encoding::Spec;
+    use famam_shared::manifest::Precision;
+    use famam_shared::vocabulary::Vocabulary;
+    use tch::Device;
+
+    use super::*;
+    use crate::checkpoint::{DataSet, Progress, State, VERSION};
+    use crate::config::training::Config;
+
+    /// One weight of a matrix that is not the checkpoint's.
+    #[test]
+    fn a_bundle_of_other_weights_is_refused() {
+        let config = Config {
+            max_seq_length: 128,
+            num_layers: 1,
+            d_model: 32,
+            num_heads: 4,
+            d_ff: 48,
+            ..Config::default()
+        };
+        let encoding = Spec::Multitrack(Default::default());
+        let vocabulary = Vocabulary::new([]);
+        let size = encoding.build(1).unwrap().vocabulary_size();
+        let state = State {
+            version: VERSION,
+            architecture: config.architecture(size),
+            config,
+            encoding,
+            vocabulary,
+            data_set: DataSet {
+                name: String::new(),
+                path: String::new(),
+                hash: String::new(),
+            },
+            segment_bars: Some(4),
+            progress: Progress::default(),
+        };
+        let manifest = super::super::manifest(&state, Precision::Fp32);
+        let model = Model::new(&state.architecture, 1, Device::Cpu);
+        let bundle = |model| Bundle::read(&super::super::write(&manifest, model).unwrap()).unwrap();
+        fp32(&bundle(&model), &model).unwrap();
+
+        let other = Model::new(&state.architecture, 1, Device::Cpu);
+        for name in ["layers.0.qkv.weight", "head.weight"] {
+            let weights = other.weights();
+            let (_, weight) = weights.iter().find(|(other, _)| other == name).unwrap();
+            let _ = tch::no_grad(|| weight.get(3).get(5).g_add_scalar_(20.0));
+            let error = fp32(&bundle(&other), &model).unwrap_err();
+            assert!(matches!(error, Error::Differs { .. }), "{name}: {error}");
+        }
+    }
+}

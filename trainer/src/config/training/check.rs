@@ -137,9 +137,14 @@ impl Config {
                 "0 or more each",
             );
         }
-        if self.validation_every == Some(0) || self.steps == Some(0) || self.epochs == 0 {
-            let expected = "at least 1, as steps and epochs";
-            return value("validation_every", "0".to_owned(), expected);
+        for (field, number) in [
+            ("epochs", Some(self.epochs)),
+            ("steps", self.steps),
+            ("validation_every", self.validation_every),
+        ] {
+            if number == Some(0) {
+                return value(field, "0".to_owned(), "at least 1");
+            }
         }
         Ok(())
     }

@@ -1,0 +1,89 @@
+//! What a step learns from its segments is what the formulas say.
+
+mod music;
+
+use famam_trainer::batches::{Draw, Purpose, Segment};
+use famam_trainer::config::training::{Config, OptimizerKind};
+use famam_trainer::model::{Dropout, Model, Ragged};
+use famam_trainer::train::Workers;
+use music::{music, tiny};
+use tch::{Device, Kind};
+
+fn segments() -> Vec<Segment> {
+    let music = music();
+    let draw = Draw::new(&tiny(), &music, &music.train);
+    draw.segments(Purpose::Step(1), |segments, _| segments >= 4)
+}
+
+fn model(config: &Config) -> Model {
+    let vocabulary = music().encoding.vocabulary_size();
+    Model::new(&config.architecture(vocabulary), 1, Device::Cpu)
+}
+
+/// Szegedy et al. 2016, section 7: the target is (1 - s) of the right token and s / K of each of K.
+#[test]
+fn label_smoothing_is_its_formula() {
+    let (model, segments) = (model(&tiny()), segments());
+    let streams = segments
+        .iter()
+        .map(|segment| (&segment.tokens[..], segment.first));
+    let batch = Ragged::new(streams, Device::Cpu);
+    let logits = tch::no_grad(|| {
+        let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
+        model.logits(&hidden.index_select(0, &batch.scored))
+    });
+    let logits = Vec::<Vec<f64>>::try_from(logits.to_kind(Kind::Double)).unwrap();
+    let targets = segments
+        .iter()
+        .flat_map(|segment| &segment.tokens[segment.first..]);
+    for smoothing in [0.0, 0.1, 0.5] {
+        let mut expected = 0.0;
+        for (logits, &target) in std::iter::zip(&logits, targets.clone()) {
+            let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+            for (token, logit) in logits.iter().enumerate() {
+                let right = f64::from(u8::from(token == usize::from(target)));
+                let share = (1.0 - smoothing) * right + smoothing / logits.len() as f64;
+                expected -= share * (logit - sum.ln());
+            }
+        }
+        let loss = tch::no_grad(|| model.loss(&batch, &mut Dropout::none(), smoothing));
+        let loss = loss.double_value(&[]);
+        assert!(
+            (loss - expected).abs() < 1e-5 * expected,
+            "{smoothing}: {loss} instead of {expected}"
+        );
+    }
+}
+
+/// After one step Adam's first moments are (1 - beta_1) of the gradients that it was given.
+#[test]
+fn clipping_scales_the_gradients_of_a_step_to_the_largest_norm() {
+    let gradients = |clip: Option<f64>| {
+        let config = Config {
+            optimizer: OptimizerKind::Adam,
+            dropout_rate: 0.0,
+            beta_1: 0.5,
+            use_gradient_clipping: clip.is_some(),
+            gradient_clip_value: clip.unwrap_or(1.0),
+            ..tiny()
+        };
+        let mut workers = Workers::new(model(&config), &config, 1);
+        workers.step(&config, &segments(), 1, 1e-3).unwrap();
+        let tensors = workers.tensors().into_iter();
+        let moments = tensors.filter(|(name, _)| name.starts_with("first."));
+        moments
+            .flat_map(|(_, moment)| Vec::<f64>::try_from(moment.flatten(0, -1)).unwrap())
+            .map(|moment| 2.0 * moment)
+            .collect::<Vec<f64>>()
+    };
+    let norm = |gradients: &[f64]| gradients.iter().map(|g| g * g).sum::<f64>().sqrt();
+    let free = gradients(None);
+    let largest = norm(&free) / 3.0;
+    let clipped = gradients(Some(largest));
+    assert!((norm(&clipped) / largest - 1.0).abs() < 1e-5);
+    for (free, clipped) in std::iter::zip(&free, &clipped) {
+        assert!((free / 3.0 - clipped).abs() < 1e-5 * largest);
+    }
+    // One that is short enough stays as it is.
+    assert_eq!(gradients(Some(4.0 * largest)), free);
+}

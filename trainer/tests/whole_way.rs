@@ -1,0 +1,317 @@
+//! The whole way by the commands that people type: MIDI files that the tests write, a data set, a
+//! model, bundles that play, and figures.
+
+mod music;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use famam_shared::bundle::Bundle;
+use famam_shared::encoding::Conditioning;
+use famam_shared::engine::{self, Choice, EngineError};
+use famam_shared::generation::{Generator, Request};
+use famam_shared::manifest::Precision;
+use famam_shared::midi;
+use famam_shared::score::{Metre, Tempo};
+use famam_trainer::checkpoint::{self, BEST, LAST};
+use famam_trainer::config::training::Config;
+use music::{song, tiny};
+use serde_json::{Value, json};
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_famam-trainer"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+/// What a command says, which must succeed.
+fn run(folder: &Path, arguments: &[&str]) -> String {
+    let output = command(folder, arguments).output().unwrap();
+    let said = said(&output);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    said
+}
+
+fn said(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+fn write(path: PathBuf, config: &Value) {
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
+/// A folder with 24 songs of two genres, `build.json`, and the data set `set.h5` built from them.
+fn built() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for genre in ["rock", "waltz"] {
+        std::fs::create_dir_all(at("midi").join(genre)).unwrap();
+    }
+    for i in 0..24 {
+        let name = format!("midi/{}/{i}.mid", ["rock", "waltz"][i % 2]);
+        midi::write_file(at(&name), &song(i as u64, 8, 12)).unwrap();
+    }
+    let config = json!({
+        "name": "whole way", "input_dirs": ["midi"], "output_path": "set.h5", "segment_bars": 4,
+        "encoder_type": "multitrack", "genre_from": "folder", "validation_fraction": 0.2,
+        "test_fraction": 0.2,
+    });
+    write(at("build.json"), &config);
+    let said = run(folder.path(), &["build", "build.json"]);
+    assert!(said.contains("24 found, 24 used"), "{said}");
+    folder
+}
+
+/// `built`, and the folder `run` of a model that learned from it.
+fn trained(config: &Config) -> tempfile::TempDir {
+    let folder = built();
+    write(folder.path().join("train.json"), &json!(config));
+    let arguments = [
+        "train",
+        "train.json",
+        "--dataset",
+        "set.h5",
+        "--output",
+        "run",
+    ];
+    let said = run(folder.path(), &arguments);
+    assert!(said.contains("done; export run/best"), "{said}");
+    folder
+}
+
+fn export(folder: &Path, arguments: &[&str]) -> Output {
+    let all = [&["export", "run"], arguments].concat();
+    command(folder, &all).output().unwrap()
+}
+
+/// Four bars from every engine that is here.
+fn play(bundle: &Bundle) {
+    for choice in [Choice::Ort, Choice::Rten] {
+        let engine = match engine::load(bundle, 1, choice) {
+            Err(error @ EngineError::Missing { .. }) => {
+                println!("skipped: {error}");
+                continue;
+            }
+            engine => engine.unwrap(),
+        };
+        let request = Request {
+            conditioning: Conditioning {
+                genre: bundle.manifest.vocabulary.genre("waltz").unwrap(),
+                instruments: None,
+            },
+            bars: 4,
+            metre: Metre::COMMON,
+            micros_per_quarter: Tempo::DEFAULT_MICROS,
+            seed: 1,
+            sampling: bundle.manifest.sampling,
+            max_tokens: None,
+        };
+        let cancel = Arc::new(AtomicBool::new(false));
+        let mut generator = Generator::new(&*engine, request, cancel).unwrap();
+        let bars: Vec<_> = generator.by_ref().collect::<Result<_, _>>().unwrap();
+        assert_eq!(bars.len(), 4, "{}", engine.name());
+        let notes: usize = bars.iter().map(|bar| bar.notes.len()).sum();
+        assert!(notes > 0, "{}", engine.name());
+        assert_eq!(generator.score().unwrap().note_count(), notes);
+    }
+}
+
+/// Bits a note, free and conditioned, and what ran the model.
+fn bits(folder: &Path, model: &str, music: &[&str]) -> ([f64; 2], String) {
+    let arguments = [&["evaluate", model, "--json", "figures.json"], music].concat();
+    run(folder, &arguments);
+    let figures = std::fs::read(folder.join("figures.json")).unwrap();
+    let figures: Value = serde_json::from_slice(&figures).unwrap();
+    let of = |way: &str| figures[way]["bits_a_note"].as_f64().unwrap();
+    (
+        [of("free"), of("conditioned")],
+        figures["engine"].to_string(),
+    )
+}
+
+#[test]
+fn midi_files_become_a_model_that_plays() {
+    let folder = trained(&tiny());
+    let folder = folder.path();
+    for (file, precision, int8) in [
+        ("fp32.onnx", Precision::Fp32, None),
+        ("int8.onnx", Precision::Int8, Some("--int8")),
+    ] {
+        let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
+        let output = export(folder, &arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        // Both were compared with libtorch, as a prompt and step by step.
+        assert!(
+            said(&output).matches("differ from libtorch's by").count() >= 2,
+            "{}",
+            said(&output)
+        );
+        let bundle = Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap();
+        assert_eq!(bundle.manifest.precision, precision);
+        assert_eq!(
+            bundle.manifest.vocabulary.genres,
+            ["any", "rock", "waltz"].map(str::to_owned)
+        );
+        play(&bundle);
+    }
+    for music in [&["--dataset", "set.h5"][..], &["midi"]] {
+        let (checkpoint, engine) = bits(folder, "run/best.safetensors", music);
+        assert!(engine.contains("libtorch"), "{engine}");
+        assert!(checkpoint[1] < checkpoint[0], "what is given helps");
+        for (file, share) in [("fp32.onnx", 1e-4), ("int8.onnx", 0.02)] {
+            let (bundle, engine) = bits(folder, file, music);
+            println!("{music:?}: {checkpoint:?} libtorch, {bundle:?} {file} on {engine}");
+            for (a, b) in std::iter::zip(checkpoint, bundle) {
+                assert!((a - b).abs() < share * a, "{a} and {b} bits a note");
+            }
+        }
+    }
+}
+
+/// A weight of one channel that nothing reads, so large that with one scale a token hardly a step
+/// is left to the others: nothing changes in 32 bits, and all is lost in 8.
+#[test]
+fn a_model_that_loses_too_much_in_8_bits_is_not_exported() {
+    let folder = trained(&Config {
+        tied: false,
+        ..tiny()
+    });
+    let folder = folder.path();
+    let path = folder.join("run").join(BEST);
+    let mut stored = checkpoint::read(&path).unwrap();
+    let tensors: Vec<_> = stored
+        .tensors
+        .drain()
+        .map(|(name, tensor)| {
+            if name.starts_with("first.") || name.starts_with("second.") {
+                return (name, tensor);
+            }
+            if name.ends_with("norm.bias") {
+                let _ = tensor.get(0).fill_(1e4);
+            }
+            if ["qkv.weight", "up.weight", "head.weight"]
+                .iter()
+                .any(|end| name.ends_with(end))
+            {
+                let _ = tensor.select(1, 0).fill_(0.0);
+            }
+            (name, tensor)
+        })
+        .collect();
+    checkpoint::write(&path, &stored.state, &tensors).unwrap();
+    let output = export(folder, &["-o", "fp32.onnx"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = export(folder, &["-o", "int8.onnx", "--int8"]);
+    assert!(!output.status.success());
+    assert!(
+        said(&output).contains("in 8 bits the validation loss rises"),
+        "{}",
+        said(&output)
+    );
+    assert!(!folder.join("int8.onnx").exists());
+}
+
+/// From another folder, by another path, to another place, on other threads, silent and not.
+#[test]
+fn the_same_files_give_the_same_data_set_wherever_they_are_named() {
+    let folder = built();
+    let at = |name: &str| folder.path().join(name);
+    let (midi, config) = (at("midi/rock"), at("quiet.json"));
+    let mut quiet: Value =
+        serde_json::from_slice(&std::fs::read(at("build.json")).unwrap()).unwrap();
+    quiet["verbose"] = false.into();
+    write(config.clone(), &quiet);
+    let absolute = [
+        "build",
+        "build.json",
+        midi.to_str().unwrap(),
+        "-o",
+        "absolute.h5",
+    ];
+    run(
+        folder.path(),
+        &[&absolute[..], &["--threads", "1"]].concat(),
+    );
+    let relative = [
+        "build",
+        config.to_str().unwrap(),
+        ".",
+        "-o",
+        "../../elsewhere/relative.h5",
+    ];
+    run(&midi, &[&relative[..], &["--threads", "3"]].concat());
+    let read = |name: &str| std::fs::read(at(name)).unwrap();
+    let (absolute, relative) = (read("absolute.h5"), read("elsewhere/relative.h5"));
+    assert!(absolute == relative);
+    let told = String::from_utf8_lossy(&absolute);
+    assert!(
+        !told.contains(folder.path().to_str().unwrap()),
+        "it names no place"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_stops_and_the_same_command_goes_on() {
+    let folder = built();
+    let long = Config {
+        steps: Some(1_000_000),
+        ..tiny()
+    };
+    write(folder.path().join("train.json"), &json!(long));
+    let mut step = 0;
+    for sitting in 0..2 {
+        let arguments = [
+            "train",
+            "train.json",
+            "--dataset",
+            "set.h5",
+            "--output",
+            "run",
+        ];
+        let mut child = command(folder.path(), &arguments)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = Vec::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            let line = line.unwrap();
+            // Once it has learned something.
+            if validated(&line) && !lines.iter().any(|line: &String| validated(line)) {
+                let interrupt = Command::new("kill")
+                    .args(["-INT", &child.id().to_string()])
+                    .status();
+                assert!(interrupt.unwrap().success());
+            }
+            lines.push(line);
+        }
+        assert!(child.wait().unwrap().success(), "{lines:?}");
+        assert!(
+            lines
+                .last()
+                .is_some_and(|line| line.contains("stopped and saved")),
+            "{lines:?}"
+        );
+        let going_on = format!("going on at step {step} of 1000000");
+        assert_eq!(lines.contains(&going_on), sitting == 1, "{lines:?}");
+        let progress = checkpoint::read(&folder.path().join("run").join(LAST))
+            .unwrap()
+            .state
+            .progress;
+        assert!(progress.step > step && progress.step < 1_000_000);
+        step = progress.step;
+    }
+}
+
+#[cfg(unix)]
+fn validated(line: &str) -> bool {
+    line.contains("validation loss")
+}
