@@ -58,6 +58,24 @@ impl ParameterId {
     }
 }
 
+/// MIDI's controller *all notes off*.
+const ALL_NOTES_OFF: u8 = 123;
+
+/// What the plugin says of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// What the format calls it.
+    pub id: ParameterId,
+    /// Its name.
+    pub name: String,
+    /// Its values but one; 0 where it is continuous.
+    pub steps: u32,
+    /// The lowest value, the default and the highest one as texts.
+    pub texts: [String; 3],
+    /// Its unit.
+    pub unit: String,
+}
+
 /// One call of `process`.
 #[derive(Clone, Debug, Default)]
 pub struct Block {
@@ -81,13 +99,15 @@ pub struct Event {
 }
 
 /// What an [`Event`] does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
     /// A note ends.
     Off {
         /// MIDI key.
         key: u8,
     },
+    /// MIDI's controller *all notes off* of the channel.
+    AllNotesOff,
     /// A program change.
     Program(u8),
     /// A note starts.
@@ -144,6 +164,8 @@ pub trait Host {
         events: &mut Vec<Event>,
         around: Around<'_>,
     ) -> Result<(), HostError>;
+    /// All parameters, in the plugin's order.
+    fn parameters(&mut self) -> Result<Vec<Parameter>, HostError>;
     /// The format's value for a parameter's text, such as `Rock` for `genre`.
     fn value(&mut self, parameter: ParameterId, text: &str) -> Result<f64, HostError>;
     /// The parameter's present value as text.

@@ -50,12 +50,16 @@ pub struct Played {
     pub sample_rate: f64,
     /// Its length.
     pub frames: u32,
-    /// What the host said.
+    /// What the host said; a bypassed plugin's song stands.
     pub transport: Transport,
     /// Whether the plugin was deactivated and activated just before.
     pub reset: bool,
     /// The clip that the plugin had ready at its start, if it is a new one.
     pub clip: Option<Clip>,
+    /// Whether everything was told to end at its first sample, without the song going elsewhere.
+    pub panic: bool,
+    /// The channel whose part alone goes out, on channel 0; `None` is all parts.
+    pub part: Option<u8>,
     /// What came out.
     pub events: Vec<Event>,
 }
@@ -122,15 +126,18 @@ fn expect(stretch: &Stretch, sounds: &mut BTreeMap<Pitch, Vec<Sound>>) {
                 continue;
             };
             let (off, off_slack) = stretch.sample_of(start + note.duration);
-            due.entry((note.channel, note.key))
-                .or_default()
-                .push(Sound {
-                    on,
-                    off: off.max(on + 1),
-                    velocity: note.velocity,
-                    slack: (on_slack, on_slack.max(off_slack)),
-                    optional: on_slack > 0 && (on <= stretch.start || on + 1 >= stretch.end),
-                });
+            let channel = match stretch.part {
+                Some(part) if part != note.channel => continue,
+                Some(_) => 0,
+                None => note.channel,
+            };
+            due.entry((channel, note.key)).or_default().push(Sound {
+                on,
+                off: off.max(on + 1),
+                velocity: note.velocity,
+                slack: (on_slack, on_slack.max(off_slack)),
+                optional: on_slack > 0 && (on <= stretch.start || on + 1 >= stretch.end),
+            });
         }
     }
     for (pitch, mut due) in due {
@@ -168,7 +175,7 @@ fn sounded(session: &[Played]) -> Result<BTreeMap<Pitch, Vec<Sound>>, String> {
     for (number, block) in session.iter().enumerate() {
         let rank = |event: &Event| {
             let kind = match event.kind {
-                EventKind::Off { .. } => 0,
+                EventKind::AllNotesOff | EventKind::Off { .. } => 0,
                 EventKind::Program(_) => 1,
                 EventKind::On { .. } => 2,
             };
@@ -211,7 +218,7 @@ fn sounded(session: &[Played]) -> Result<BTreeMap<Pitch, Vec<Sound>>, String> {
                         }
                     }
                 }
-                EventKind::Program(_) => (),
+                EventKind::AllNotesOff | EventKind::Program(_) => (),
             }
         }
         begun += i64::from(block.frames);
@@ -336,6 +343,8 @@ mod tests {
                     transport,
                     reset,
                     clip,
+                    panic: false,
+                    part: None,
                     events,
                 }
             })

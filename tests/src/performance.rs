@@ -87,6 +87,9 @@ pub fn make(
         .any(|event: &Event| matches!(event.kind, EventKind::On { .. }))
     {
         wait(asked)?;
+        if state::clip(&host.save()?)?.is_some_and(|clip| clip.rests()) {
+            break;
+        }
         host.process(
             &Block {
                 frames,
@@ -227,6 +230,7 @@ impl Tape {
                     self.notes[channel].push(note);
                 }
             }
+            EventKind::AllNotesOff => (),
             EventKind::Program(program) => self.programs[channel] = program,
         }
     }

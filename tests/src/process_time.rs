@@ -105,7 +105,7 @@ pub fn sounding(before: usize, events: &[Event]) -> usize {
     events.iter().fold(before, |count, event| match event.kind {
         EventKind::On { .. } => count + 1,
         EventKind::Off { .. } => count - 1,
-        EventKind::Program(_) => count,
+        EventKind::AllNotesOff | EventKind::Program(_) => count,
     })
 }
 

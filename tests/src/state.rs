@@ -47,6 +47,12 @@ impl SavedClip {
             .collect()
     }
 
+    /// Whether nothing begins in its first bar.
+    pub fn rests(&self) -> bool {
+        let bar = 3840 * u32::from(self.metre.0) / u32::from(self.metre.1).max(1);
+        self.notes.iter().all(|note| note.0 >= bar)
+    }
+
     /// The clip as it should be played.
     pub fn clip(&self) -> Clip {
         let bar = f64::from(self.metre.0) * 4.0 / f64::from(self.metre.1);

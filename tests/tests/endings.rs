@@ -98,10 +98,17 @@ fn panic_ends_all_and_the_music_goes_on() -> Result<(), Box<dyn Error>> {
         player.play()?;
         let before = player.sounding;
         let events = player.block(&[("panic", "On")])?;
-        let ended = events
-            .iter()
-            .filter(|event| event.sample == 0 && matches!(event.kind, EventKind::Off { .. }));
-        assert!(ended.count() >= before, "{format:?}");
+        let first = events.iter().filter(|event| event.sample == 0);
+        let offs = first
+            .clone()
+            .filter(|event| matches!(event.kind, EventKind::Off { .. }));
+        let ended: BTreeSet<_> = offs.clone().map(|off| (off.channel, off.kind)).collect();
+        // One for each note that sounded, none twice.
+        assert_eq!(offs.count(), before, "{format:?}");
+        assert_eq!(ended.len(), before, "{format:?}");
+        let all = first.filter(|event| event.kind == EventKind::AllNotesOff);
+        let channels: Vec<_> = all.map(|event| event.channel).collect();
+        assert_eq!(channels, (0..16).collect::<Vec<_>>(), "{format:?}");
         player.block(&[("panic", "Off")])?;
         assert!(ons(&player.play()?) > 190);
     }
@@ -160,7 +167,7 @@ fn programs_come_before_the_notes_they_are_for() -> Result<(), Box<dyn Error>> {
             match event.kind {
                 EventKind::Program(_) => assert!(known.insert(event.channel), "{format:?}: twice"),
                 EventKind::On { .. } => assert!(known.contains(&event.channel), "{format:?}"),
-                EventKind::Off { .. } => (),
+                EventKind::AllNotesOff | EventKind::Off { .. } => (),
             }
         }
         assert_eq!(known.len(), 16, "{format:?}: {known:?}");

@@ -1,5 +1,5 @@
-//! `process` keeps the audio thread's promises while 200 notes sound: no heap call, no system call
-//! (so no futex, no wait, no log). `benches/process.rs` measures the time that it takes.
+//! `process` keeps the audio thread's promises while 200 notes sound, while parameters change, and while
+//! bars are being made: no heap call, no system call (so no futex, no wait, no log). `benches/process.rs` measures the time that it takes.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 
@@ -12,10 +12,12 @@ use std::error::Error;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use famam_tests::host::{Block, Format};
+use famam_tests::host::{Block, Format, Host, ParameterId};
 use famam_tests::process_time::{FRAMES, SAMPLE_RATE, Struck, busy, load, open, sounding};
 use famam_tests::song::Song;
+use famam_tests::state;
 
 #[test]
 fn the_counters_count() {
@@ -124,4 +126,91 @@ fn process_makes_no_heap_call_and_no_system_call() {
     for format in Format::ALL {
         on_own_thread(move || count(format));
     }
+}
+
+/// An instance whose blocks another thread processes than the one that made it, as in every host.
+struct Lent<'a>(&'a mut dyn Host);
+
+// SAFETY: its owner leaves it alone until the thread that it is lent to has ended.
+unsafe impl Send for Lent<'_> {}
+
+/// For how long [`change`] plays.
+const TIME: Duration = Duration::from_secs(4);
+
+/// Plays for [`TIME`] on a thread of its own. Parameters change, now and then
+/// one that asks for a clip, so that bars come while it plays. Gives the most heap calls of a block
+/// and the system calls that were seen.
+fn change(format: Format) -> Result<(u64, Vec<i64>), Box<dyn Error>> {
+    let (mut host, saved, clip) = open(format)?;
+    load(host.as_mut(), &saved, &busy(&clip, Struck::InTurn))?;
+    let mut value = |id: &str, text: &str| -> Result<_, Box<dyn Error>> {
+        let parameter = ParameterId::of(id);
+        Ok((parameter, host.value(parameter, text)?))
+    };
+    let small = ["0.5", "0.6"].map(|text| value("temperature", text));
+    let [cool, warm] = small;
+    let (small, length) = ([cool?, warm?], value("bars", "4")?);
+    let seeds = [value("seed", "11")?, value("seed", "12")?];
+    let lent = Lent(host.as_mut());
+    let play = move || -> Result<_, String> {
+        let lent = lent;
+        let mut song = Song::new(SAMPLE_RATE, 120.0);
+        song.play(true);
+        system_calls::watch().map_err(|error| error.to_string())?;
+        let (mut events, mut heap, mut system) = (Vec::with_capacity(4096), 0, Vec::new());
+        let began = Instant::now();
+        let mut asked = 0;
+        for number in 0usize.. {
+            let elapsed = began.elapsed();
+            if elapsed > TIME {
+                break;
+            }
+            // CLAP's queue for the window, which nobody empties here, has room for some thousands.
+            let mut changes = match number % 16 {
+                0 => vec![small[number / 16 % 2]],
+                _ => Vec::new(),
+            };
+            // Twice: at once, and when the clip of the first is there.
+            if elapsed > asked * TIME / 2 && asked < 2 {
+                changes.extend([length, seeds[asked as usize]]);
+                asked += 1;
+            }
+            let block = Block {
+                frames: FRAMES,
+                transport: song.advance(FRAMES),
+                changes,
+            };
+            events.clear();
+            let process = &mut |process: &mut dyn FnMut()| {
+                system_calls::forget();
+                let before = allocations::calls();
+                process();
+                // In a thread's first block nice-plug asks for the thread's name, which allocates.
+                if number > 0 {
+                    heap = heap.max(allocations::calls() - before);
+                    system.extend(system_calls::first());
+                }
+            };
+            lent.0
+                .process_around(&block, &mut events, process)
+                .map_err(|error| error.to_string())?;
+            thread::sleep(Duration::from_micros(300));
+        }
+        Ok((heap, system))
+    };
+    let calls = thread::scope(|scope| scope.spawn(play).join().expect("no panic"))?;
+    let clip = state::clip(&host.save()?)?.ok_or("no clip in the state")?;
+    assert_eq!(clip.origin["seed"], 12, "no clip came while it played");
+    Ok(calls)
+}
+
+#[test]
+fn changes_and_new_bars_make_none_either() {
+    let (heap, system) = on_own_thread(|| change(Format::Clap));
+    assert_eq!((heap, system), (0, Vec::new()), "CLAP");
+    // As VST3 on Linux, nice-plug tells its window of every value that changed by waking a thread of
+    // its own (a bounded channel's `try_send`), which is one futex call that wakes and never waits.
+    let (heap, mut system) = on_own_thread(|| change(Format::Vst3));
+    system.retain(|&call| call != libc::SYS_futex);
+    assert_eq!((heap, system), (0, Vec::new()), "VST3");
 }

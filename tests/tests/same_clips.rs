@@ -94,6 +94,10 @@ fn child() -> Result<(), Box<dyn Error>> {
 #[test]
 fn the_number_of_threads_changes_nothing() -> Result<(), Box<dyn Error>> {
     let processors = thread::available_parallelism()?.get();
+    if processors == 1 {
+        println!("skipped: one processor, so there is nothing to compare");
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let mut clips = Vec::new();
     for count in [1, processors] {

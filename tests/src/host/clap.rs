@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clack_extensions::params::{
-    HostParams, HostParamsImplMainThread, HostParamsImplShared, ParamClearFlags, ParamRescanFlags,
-    PluginParams,
+    HostParams, HostParamsImplMainThread, HostParamsImplShared, ParamClearFlags, ParamInfoBuffer,
+    ParamInfoFlags, ParamRescanFlags, PluginParams,
 };
 use clack_extensions::render::{PluginRender, RenderMode};
 use clack_extensions::state::{HostState, HostStateImpl, PluginState};
@@ -17,7 +17,10 @@ use clack_host::events::{EventFlags, Match};
 use clack_host::prelude::*;
 use clack_host::utils::{BeatTime, SecondsTime};
 
-use super::{Around, Block, Event, EventKind, Host, HostError, ParameterId, Transport};
+use super::{
+    ALL_NOTES_OFF, Around, Block, Event, EventKind, Host, HostError, Parameter, ParameterId,
+    Transport,
+};
 
 /// More events than a block of the longest size brings, so that the host's own list never grows
 /// while the plugin writes into it.
@@ -183,11 +186,16 @@ fn event(event: &UnknownEvent) -> Option<Event> {
             },
         }),
         CoreEventSpace::Midi(midi) => {
-            let [status, program, _] = midi.data();
-            (status & 0xf0 == 0xc0).then_some(Event {
+            let [status, number, _] = midi.data();
+            let kind = match status & 0xf0 {
+                0xb0 if number == ALL_NOTES_OFF => EventKind::AllNotesOff,
+                0xc0 => EventKind::Program(number),
+                _ => return None,
+            };
+            Some(Event {
                 sample,
                 channel: status & 0xf,
-                kind: EventKind::Program(program),
+                kind,
             })
         }
         _ => None,
@@ -287,6 +295,35 @@ impl Host for ClapHost {
         done.map_err(|error| HostError::refused(format!("process: {error}")))?;
         events.extend(self.output.iter().filter_map(event));
         Ok(())
+    }
+
+    fn parameters(&mut self) -> Result<Vec<Parameter>, HostError> {
+        let plugin = self.instance.plugin_handle();
+        let mut told = ParamInfoBuffer::new();
+        let one = |index| {
+            let info = self.parameters.get_info(&plugin, index, &mut told)?;
+            let text = |value| {
+                let mut buffer = [0; 256];
+                let text = self
+                    .parameters
+                    .value_to_text(&plugin, info.id, value, &mut buffer);
+                text.ok()
+                    .map(|text| String::from_utf8_lossy(text).into_owned())
+            };
+            let (low, high) = (info.min_value, info.max_value);
+            let stepped = info.flags.contains(ParamInfoFlags::IS_STEPPED);
+            Some(Parameter {
+                id: ParameterId(info.id.get()),
+                name: String::from_utf8_lossy(info.name).into_owned(),
+                steps: if stepped { (high - low) as u32 } else { 0 },
+                texts: [text(low)?, text(info.default_value)?, text(high)?],
+                // CLAP has none but what the texts say.
+                unit: String::new(),
+            })
+        };
+        let all = (0..self.parameters.count(&plugin)).map(one);
+        all.collect::<Option<_>>()
+            .ok_or_else(|| HostError::refused("describe its parameters"))
     }
 
     fn value(&mut self, parameter: ParameterId, text: &str) -> Result<f64, HostError> {

@@ -15,8 +15,8 @@ use vst3::Steinberg::Vst::ProcessContext_::StatesAndFlags_::{
 use vst3::Steinberg::Vst::{
     AudioBusBuffers, AudioBusBuffers__type0, Event as Vst3Event, IAudioProcessor,
     IAudioProcessorTrait, IComponent, IComponentTrait, IEditController, IEditControllerTrait,
-    IEventList, IParameterChanges, ProcessContext, ProcessData, ProcessModes_, ProcessSetup,
-    String128, SymbolicSampleSizes_,
+    IEventList, IParameterChanges, ParameterInfo, ProcessContext, ProcessData, ProcessModes_,
+    ProcessSetup, String128, SymbolicSampleSizes_,
 };
 use vst3::Steinberg::{
     IBStream, IPluginBaseTrait, IPluginFactory, IPluginFactoryTrait, PClassInfo, kResultFalse,
@@ -28,7 +28,10 @@ mod objects;
 
 use objects::{Change, Changes, EventList, Stream};
 
-use super::{Around, Block, Event, EventKind, Host, HostError, ParameterId, Transport};
+use super::{
+    ALL_NOTES_OFF, Around, Block, Event, EventKind, Host, HostError, Parameter, ParameterId,
+    Transport,
+};
 
 /// More events than a block of the longest size brings, so that the host's own list never grows
 /// while the plugin writes into it.
@@ -167,13 +170,12 @@ fn event(event: &Vst3Event) -> Option<Event> {
             }
             t if t == kLegacyMIDICCOutEvent => {
                 let control = event.__field0.midiCCOut;
-                if control.controlNumber != PROGRAM_CHANGE {
-                    return None;
-                }
-                (
-                    i16::from(control.channel),
-                    EventKind::Program(control.value.try_into().ok()?),
-                )
+                let kind = match control.controlNumber {
+                    PROGRAM_CHANGE => EventKind::Program(control.value.try_into().ok()?),
+                    ALL_NOTES_OFF => EventKind::AllNotesOff,
+                    _ => return None,
+                };
+                (i16::from(control.channel), kind)
             }
             _ => return None,
         }
@@ -190,6 +192,24 @@ fn accepted(result: tresult, what: &str) -> Result<(), HostError> {
         Ok(())
     } else {
         Err(HostError::refused(what))
+    }
+}
+
+fn narrow(wide: &String128) -> String {
+    let text: Vec<u16> = wide.iter().copied().take_while(|&unit| unit != 0).collect();
+    String::from_utf16_lossy(&text)
+}
+
+impl Vst3Host {
+    fn text_of(&self, parameter: ParameterId, value: f64) -> Result<String, HostError> {
+        let mut wide: String128 = [0; 128];
+        // SAFETY: a place of the right size to write to.
+        let result = unsafe {
+            self.controller
+                .getParamStringByValue(parameter.0, value, &mut wide)
+        };
+        accepted(result, &format!("say what {parameter:?} is"))?;
+        Ok(narrow(&wide))
     }
 }
 
@@ -300,17 +320,37 @@ impl Host for Vst3Host {
         Ok(value)
     }
 
-    fn text(&mut self, parameter: ParameterId) -> Result<String, HostError> {
-        let mut wide: String128 = [0; 128];
-        // SAFETY: a place of the right size to write to.
-        let result = unsafe {
-            let value = self.controller.getParamNormalized(parameter.0);
-            self.controller
-                .getParamStringByValue(parameter.0, value, &mut wide)
+    fn parameters(&mut self) -> Result<Vec<Parameter>, HostError> {
+        // SAFETY: a plain call.
+        let count = unsafe { self.controller.getParameterCount() };
+        let one = |index| {
+            // SAFETY: all of it is numbers, and a place of the right type to write to.
+            let (info, result) = unsafe {
+                let mut info: ParameterInfo = std::mem::zeroed();
+                let result = self.controller.getParameterInfo(index, &mut info);
+                (info, result)
+            };
+            accepted(result, "describe its parameters")?;
+            let id = ParameterId(info.id);
+            Ok(Parameter {
+                id,
+                name: narrow(&info.title),
+                steps: info.stepCount as u32,
+                texts: [
+                    self.text_of(id, 0.0)?,
+                    self.text_of(id, info.defaultNormalizedValue)?,
+                    self.text_of(id, 1.0)?,
+                ],
+                unit: narrow(&info.units),
+            })
         };
-        accepted(result, &format!("say what {parameter:?} is"))?;
-        let text: Vec<u16> = wide.iter().copied().take_while(|&unit| unit != 0).collect();
-        Ok(String::from_utf16_lossy(&text))
+        (0..count).map(one).collect()
+    }
+
+    fn text(&mut self, parameter: ParameterId) -> Result<String, HostError> {
+        // SAFETY: a plain call.
+        let value = unsafe { self.controller.getParamNormalized(parameter.0) };
+        self.text_of(parameter, value)
     }
 
     fn save(&mut self) -> Result<Vec<u8>, HostError> {

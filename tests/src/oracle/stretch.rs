@@ -42,6 +42,8 @@ fn edge(sample: f64) -> i64 {
 #[derive(Clone, Debug)]
 pub(super) struct Stretch<'a> {
     pub clip: &'a Clip,
+    /// The only channel that goes out.
+    pub part: Option<u8>,
     pub start: i64,
     pub end: i64,
     /// Samples by which `end` may differ.
@@ -119,11 +121,24 @@ struct Knife<'a> {
     /// The clip that plays, and the one that will.
     clip: Option<&'a Clip>,
     waiting: Option<&'a Clip>,
+    part: Option<u8>,
 }
 
 impl<'a> Knife<'a> {
     /// Goes on with the open stretch, if the block follows what came before, or begins another.
     fn join(&mut self, block: &Played, begun: i64) {
+        let other = self.part != block.part;
+        if block.panic || other {
+            // All ends, and the song goes on where it is.
+            let line = self.open.as_ref().map(|open| open.pieces.clone());
+            self.close(begun, 0, f64::INFINITY);
+            self.part = block.part;
+            self.open = line.map(|pieces| Open {
+                clip: self.clip,
+                start: begun,
+                pieces,
+            });
+        }
         let Played {
             sample_rate,
             ref transport,
@@ -225,6 +240,7 @@ impl<'a> Knife<'a> {
         {
             self.done.push(Stretch {
                 clip,
+                part: self.part,
                 start,
                 end,
                 end_slack,
