@@ -267,7 +267,8 @@ impl<'a> Run<'a> {
             if !same_run(&state.config, &config) {
                 return Err(another("config"));
             }
-            if state.data_set.hash != data_set.hash {
+            let same_words = state.encoding == music.spec && state.vocabulary == music.vocabulary;
+            if state.data_set.hash != data_set.hash || !same_words {
                 return Err(another("data set"));
             }
             let wrong = |what: String| Error::Tensors {

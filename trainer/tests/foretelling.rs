@@ -304,14 +304,14 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
         bars: 1 << 16,
     };
     let whole = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
-    let given = |piece: &Piece| Conditioning {
-        genre: piece.genre,
-        instruments: Some(piece.instruments),
-    };
-    let nothing = |_: &Piece| Conditioning::default();
-    let ways: [(_, &dyn Fn(&Piece) -> Conditioning); 2] =
-        [(&whole.free, &nothing), (&whole.conditioned, &given)];
-    for (figures, conditioning) in ways {
+    for (figures, given) in [(&whole.free, false), (&whole.conditioned, true)] {
+        let conditioning = |piece: &Piece| match given {
+            false => Conditioning::default(),
+            true => Conditioning {
+                genre: piece.genre,
+                instruments: Some(piece.instruments),
+            },
+        };
         let mut bits = 0.0;
         for piece in &pieces {
             let mut grammar = music.encoding.grammar();
