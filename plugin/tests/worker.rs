@@ -330,6 +330,24 @@ fn a_newer_state_is_refused_with_a_sentence_and_garbage_too() {
 }
 
 #[test]
+fn what_a_state_puts_out_of_range_does_not_reach_sampling() {
+    let (instance, _player) = instance(1, 1);
+    let controls = &instance.params.controls;
+    for value in [1e30, -1e30, f32::INFINITY, f32::NAN] {
+        // SAFETY: nothing else uses these parameters.
+        unsafe {
+            controls.temperature._internal_set_plain_value(value);
+            controls.top_p._internal_set_plain_value(value);
+        }
+        set(&controls.top_k, if value > 0.0 { i32::MAX } else { -5 });
+        let sampling = instance.params.sampling();
+        assert!((0.0..=2.0).contains(&sampling.temperature), "{sampling:?}");
+        assert!((0.0..=1.0).contains(&sampling.top_p), "{sampling:?}");
+        assert!(sampling.top_k <= 200, "{sampling:?}");
+    }
+}
+
+#[test]
 fn values_read_back_as_they_are_shown() {
     let (instance, _player) = instance(1, 1);
     let controls = &instance.params.controls;

@@ -150,7 +150,7 @@ impl Session {
         let on = |on| if on { "On" } else { "Off" };
         let changes = match rng.random_range(0..200) {
             // Silence is shorter than music.
-            0..4 | 4..16 if self.bypass => vec![self.change("bypass", "Off")?],
+            0..16 if self.bypass => vec![self.change("bypass", "Off")?],
             0..4 => vec![self.change("bypass", "On")?],
             16..20 => vec![self.change("program_changes", on(!self.programs))?],
             20..24 => vec![self.change("output", "All parts by channel")?],

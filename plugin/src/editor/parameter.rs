@@ -124,3 +124,69 @@ fn bound<P: Param>(
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use nih_plug::context::PluginApi;
+    use nih_plug::context::gui::GuiContextInner;
+    use nih_plug::params::internals::ParamPtr;
+    use nih_plug::prelude::PluginState;
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// What a host was told, which it does when it likes.
+    #[derive(Default)]
+    struct Host(Mutex<Vec<f32>>);
+
+    impl GuiContextInner for Host {
+        fn plugin_api(&self) -> PluginApi {
+            PluginApi::Clap
+        }
+        unsafe fn raw_begin_set_parameter(&self, _: ParamPtr) {}
+        unsafe fn raw_set_parameter_normalized(&self, _: ParamPtr, value: f32) {
+            self.0.lock().push(value);
+        }
+        unsafe fn raw_end_set_parameter(&self, _: ParamPtr) {}
+        fn get_state(&self) -> PluginState {
+            unreachable!()
+        }
+        fn set_state(&self, _: PluginState) {}
+        fn request_restart(&self) {}
+    }
+
+    #[test]
+    fn a_press_turns_the_trigger_on_once_and_lets_it_go() {
+        let pulled = Arc::new(AtomicUsize::new(0));
+        let count = pulled.clone();
+        let switch = BoolParam::new("Generate", false).with_callback(Arc::new(move |on| {
+            count.fetch_add(usize::from(on), Ordering::Relaxed);
+        }));
+        let (host, context) = (Host::default(), egui::Context::default());
+        let picture = |pressed, does| {
+            let mut output = context.run_ui(egui::RawInput::default(), |ui| {
+                trigger(ui, &ParamSetter::new(&host), &switch, pressed);
+            });
+            // Nothing is painted.
+            output.textures_delta.clear();
+            if does {
+                for value in host.0.lock().drain(..) {
+                    // SAFETY: nothing else uses it.
+                    unsafe { switch.as_ptr()._internal_set_normalized_value(value) };
+                }
+            }
+            (pulled.load(Ordering::Relaxed), switch.value())
+        };
+        // The host takes its time with the first press.
+        assert_eq!(picture(true, false), (0, false));
+        assert_eq!(picture(false, true), (1, true));
+        for _ in 0..3 {
+            assert_eq!(picture(false, true), (1, false));
+        }
+        assert_eq!(picture(true, true), (2, true));
+        assert_eq!(picture(false, true), (2, false));
+    }
+}
