@@ -23,19 +23,19 @@ fn model(config: &Config) -> Model {
 /// Szegedy et al. 2016, section 7: the target is (1 - s) of the right token and s / K of each of K.
 #[test]
 fn label_smoothing_is_its_formula() {
-    let (model, segments) = (model(&tiny()), segments());
-    let streams = segments
-        .iter()
-        .map(|segment| (&segment.tokens[..], segment.first));
-    let batch = Ragged::new(streams, Device::Cpu);
+    // With the head's weights those of the embedding, and large, a model expects what it just saw:
+    // the target is far above all others.
+    let model = model(&tiny());
+    let (_, embedding) = &model.weights()[0];
+    let _ = tch::no_grad(|| embedding.shallow_clone().g_mul_scalar_(50.0));
+    let streams = [5, 60, 300].map(|token| [token; 20]);
+    let batch = Ragged::new(streams.iter().map(|tokens| (&tokens[..], 3)), Device::Cpu);
     let logits = tch::no_grad(|| {
         let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
         model.logits(&hidden.index_select(0, &batch.scored))
     });
     let logits = Vec::<Vec<f64>>::try_from(logits.to_kind(Kind::Double)).unwrap();
-    let targets = segments
-        .iter()
-        .flat_map(|segment| &segment.tokens[segment.first..]);
+    let targets = streams.iter().flat_map(|tokens| &tokens[3..]);
     for smoothing in [0.0, 0.1, 0.5] {
         let mut expected = 0.0;
         for (logits, &target) in std::iter::zip(&logits, targets.clone()) {
@@ -49,7 +49,7 @@ fn label_smoothing_is_its_formula() {
         let loss = tch::no_grad(|| model.loss(&batch, &mut Dropout::none(), smoothing));
         let loss = loss.double_value(&[]);
         assert!(
-            (loss - expected).abs() < 1e-5 * expected,
+            (loss - expected).abs() < 1e-5 * expected + 1e-4,
             "{smoothing}: {loss} instead of {expected}"
         );
     }
