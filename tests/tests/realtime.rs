@@ -199,6 +199,9 @@ fn change(format: Format) -> Result<(u64, Vec<i64>), Box<dyn Error>> {
         Ok((heap, system))
     };
     let calls = thread::scope(|scope| scope.spawn(play).join().expect("no panic"))?;
+    // nice-plug 0.4.2 aborts the process if a VST3 instance goes, as the last one, while what it has
+    // to tell the window still waits for the thread that does: it ends then, and is sent for in vain.
+    thread::sleep(Duration::from_millis(500));
     let clip = state::clip(&host.save()?)?.ok_or("no clip in the state")?;
     // On a slow machine the second may come too late.
     let came = ["11", "12"].contains(&clip.origin["seed"].to_string().as_str());
