@@ -26,8 +26,17 @@ cargo xtask install         the same, then copy both to your plugin folders
 cargo xtask cross           build the plugin for Windows, check it for macOS
 cargo xtask bench           measure, and print the figures beside what they should reach";
 
-/// Bars, genre and file of `run`, as the headless host's arguments.
-const DEMO: [&str; 6] = ["--genre", "rock", "--bars", "16", "--out", "famam-demo.mid"];
+/// What `run` plays, as the headless host's arguments.
+const DEMO: [&str; 8] = [
+    "--genre",
+    "rock",
+    "--bars",
+    "16",
+    "--seed",
+    "9",
+    "--out",
+    "famam-demo.mid",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

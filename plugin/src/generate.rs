@@ -186,7 +186,7 @@ impl Options {
         let instruments = words
             .map(InstrumentSet::parse)
             .transpose()?
-            .map(|set| band::of(&set));
+            .map(|set| band::of(&set, &manifest.bands, genre));
         let defaults = manifest.sampling;
         Ok(Request {
             conditioning: Conditioning { genre, instruments },

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use famam_shared::instrument::{Group, Instrument};
 use famam_shared::midi;
 use famam_shared::score::Score;
 
@@ -79,12 +80,12 @@ fn several_files_with_the_instruments_that_were_asked_for() {
     for file in [&first, &second] {
         let score = midi::read(file).unwrap();
         check_bars(&score, 2);
-        let asked = BTreeSet::from([0, 33, 128]);
-        assert!(
-            instruments(&score).is_subset(&asked),
-            "{:?}",
-            instruments(&score)
-        );
+        // One of the keys, which the model chooses.
+        let keys = |&index: &u8| Instrument::new(index).is_some_and(|i| i.group() == Group::Keys);
+        let (keys, others): (BTreeSet<u8>, BTreeSet<u8>) =
+            instruments(&score).into_iter().partition(keys);
+        assert!(keys.len() <= 1, "{keys:?}");
+        assert!(others.is_subset(&BTreeSet::from([33, 128])), "{others:?}");
     }
     // The second of two is the first of its own seed.
     said(here, &format!("{what} --seed 4 -o alone.mid"));

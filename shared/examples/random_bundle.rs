@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use famam_shared::architecture::{Activation, Positions, Transformer};
+use famam_shared::bands::Bands;
 use famam_shared::encoding::Spec;
 use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
 use famam_shared::vocabulary::Vocabulary;
@@ -58,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         hash: String::new(),
         encoding,
         vocabulary,
+        bands: Bands::default(),
         architecture: Architecture::Transformer(t),
         precision: Precision::Int8,
         context: Context {

@@ -314,6 +314,13 @@ impl InstrumentSet {
             words: std::array::from_fn(|i| self.words[i] | other.words[i]),
         }
     }
+
+    /// What is in both.
+    pub fn intersection(&self, other: &InstrumentSet) -> InstrumentSet {
+        InstrumentSet {
+            words: std::array::from_fn(|i| self.words[i] & other.words[i]),
+        }
+    }
 }
 
 impl FromIterator<Instrument> for InstrumentSet {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Transformer;
+use crate::bands::Bands;
 use crate::encoding;
 use crate::sampling;
 use crate::vocabulary::Vocabulary;
@@ -23,6 +24,9 @@ pub struct Manifest {
     pub encoding: encoding::Spec,
     /// Genres.
     pub vocabulary: Vocabulary,
+    /// Which instruments play together in each genre; empty where nobody counted them.
+    #[serde(default, skip_serializing_if = "Bands::is_empty")]
+    pub bands: Bands,
     /// What the graph computes.
     pub architecture: Architecture,
     /// How the weights are stored.

@@ -27,9 +27,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            temperature: 0.9,
-            top_k: 50,
-            top_p: 0.92,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 0.97,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use famam_shared::architecture::{Activation, Positions, Transformer};
+use famam_shared::bands::Bands;
 use famam_shared::encoding::{Conditioning, Spec, Token};
 use famam_shared::engine::{Engine, EngineError, Stream};
 use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request};
@@ -126,6 +127,7 @@ fn oracle(context: Context) -> Oracle {
         hash: String::new(),
         encoding,
         vocabulary,
+        bands: Bands::default(),
         architecture,
         precision: Precision::Fp32,
         context,

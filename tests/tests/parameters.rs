@@ -30,9 +30,9 @@ const NEW: &str = "new each time";
 #[rustfmt::skip]
 const GOLDEN: [Row; 18] = [
     ("genre", 98240899, "Genre", 127, ["any", "any", "genre 127"], "0 to 127", "0"),
-    ("temperature", 321701236, "Temperature", 0, ["0.00", "0.90", "2.00"], "0 to 2", "0.9"),
-    ("top_k", 110545921, "Top-k", 200, ["off", "50", "200"], "0 (off) to 200", "50"),
-    ("top_p", 110545926, "Top-p", 0, ["0.00", "0.92", "1.00"], "0 to 1", "0.92"),
+    ("temperature", 321701236, "Temperature", 0, ["0.00", "1.00", "2.00"], "0 to 2", "1"),
+    ("top_k", 110545921, "Top-k", 200, ["off", "off", "200"], "0 (off) to 200", "0"),
+    ("top_p", 110545926, "Top-p", 0, ["0.00", "0.97", "1.00"], "0 to 1", "0.97"),
     ("bars", 3016384, "Bars", 63, ["1", "8", "64"], "1 to 64", "8"),
     ("seed", 3526257, "Seed", 9999, [NEW, NEW, "9999"], "0 (new each time) to 9999", "0"),
     ("generate", 1810371957, "Generate", 1, OFF, SWITCH, "off"),

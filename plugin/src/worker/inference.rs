@@ -7,10 +7,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use famam_shared::encoding::Conditioning;
 use famam_shared::engine::{self, Choice, Engine};
 use famam_shared::generation::{GeneratedBar, GenerationError, Generator, Request};
 
 use super::InstanceId;
+use crate::band;
 use crate::model::Source;
 
 /// What the dispatcher orders.
@@ -20,12 +22,14 @@ pub(super) enum Job {
         instance: InstanceId,
         source: Source,
     },
-    /// Make a clip. Its genre is any where the model has no genre of this index.
+    /// Make a clip. Its genre is any where the model has no genre of this index; its instruments
+    /// are the model's band of `groups`.
     Generate {
         instance: InstanceId,
         id: u64,
         source: Source,
         request: Request,
+        groups: [bool; 6],
         cancel: Arc<AtomicBool>,
     },
     /// The instance needs nothing any more.
@@ -146,6 +150,7 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
             id,
             source,
             mut request,
+            groups,
             cancel,
         } => {
             queue.retain(|running| running.instance != instance);
@@ -154,10 +159,12 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
                 None => load(engines, instance, &source, reports),
             };
             let generator = engine.and_then(|engine| {
-                let genres = engine.manifest().vocabulary.genres.len();
-                if usize::from(request.conditioning.genre) >= genres {
-                    request.conditioning.genre = 0;
+                let manifest = engine.manifest();
+                let Conditioning { genre, instruments } = &mut request.conditioning;
+                if usize::from(*genre) >= manifest.vocabulary.genres.len() {
+                    *genre = 0;
                 }
+                *instruments = band::of_groups(groups, &manifest.bands, *genre);
                 guarded(|| Generator::new(&*engine, request, cancel))?.map_err(|e| e.to_string())
             });
             match generator {

@@ -15,7 +15,6 @@ use rtrb::{Consumer, Producer};
 
 use super::inference::Job;
 use super::{Command, InstanceId};
-use crate::band;
 use crate::clip::Clip;
 use crate::model::Source;
 use crate::params::{FamamParams, MAX_SEED, Shape};
@@ -274,7 +273,7 @@ impl Member {
         let request = Request {
             conditioning: Conditioning {
                 genre: shape.genre,
-                instruments: band::of_groups(shape.groups),
+                instruments: None,
             },
             bars: shape.bars,
             metre,
@@ -307,6 +306,7 @@ impl Member {
                 id,
                 source,
                 request,
+                groups: shape.groups,
                 cancel,
             })
             .is_err()

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use famam_shared::architecture::{Activation, Positions, Transformer};
+use famam_shared::bands::Bands;
 use famam_shared::bundle::{self, Bundle};
 use famam_shared::encoding::{Spec, Token};
 use famam_shared::engine::{self, Choice, Engine, Stream};
@@ -101,6 +102,7 @@ pub fn manifest(t: &Transformer, precision: Precision, context: usize) -> Manife
         hash: String::new(),
         encoding,
         vocabulary,
+        bands: Bands::default(),
         architecture: Architecture::Transformer(t.clone()),
         precision,
         context: Context {
