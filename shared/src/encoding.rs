@@ -20,6 +20,10 @@ pub mod multitrack;
 /// One token: an index into the vocabulary of an encoding.
 pub type Token = u16;
 
+/// Fills a batch's rows to equal length, and stands for a token that is not shown; never in a
+/// stream. The first token of every vocabulary.
+pub const PAD: Token = 0;
+
 /// A set of tokens, as a bit for each of the vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSet {
@@ -194,8 +198,6 @@ pub struct BarContent {
 /// The tokens that structure a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Special {
-    /// Fills a batch's rows to equal length; never in a stream.
-    pub pad: Token,
     /// Begins a stream.
     pub bos: Token,
     /// Ends a piece, at its true end only.

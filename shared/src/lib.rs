@@ -4,12 +4,14 @@
 //! No GUI, no plugin API, no libtorch, no HDF5.
 
 pub mod architecture;
+pub mod bands;
 pub mod bundle;
 pub mod encoding;
 pub mod engine;
 pub mod generation;
 pub mod graph;
 pub mod instrument;
+pub mod key;
 pub mod manifest;
 pub mod midi;
 pub mod onnx;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use famam_shared::bands::Bands;
 use famam_shared::encoding;
 use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
 use famam_shared::vocabulary::Vocabulary;
@@ -73,6 +74,15 @@ impl Music {
                 shifts,
             },
         })
+    }
+
+    /// Which instruments play together in each genre of the training split.
+    pub fn bands(&self) -> Bands {
+        let pieces = self
+            .train
+            .iter()
+            .map(|piece| (piece.genre, piece.instruments));
+        Bands::count(self.vocabulary.genres.len(), pieces)
     }
 
     /// Tokens of the training split.

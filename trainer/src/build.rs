@@ -84,15 +84,9 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
         .iter()
         .map(|root| config::expand(root))
         .collect::<Result<_, _>>()?;
-    let mut files = files::find(&roots).map_err(|(path, source)| Error::Read {
-        path: path.display().to_string(),
-        source,
-    })?;
+    let mut files = found(&roots)?;
     if let Some(most) = config.max_samples {
         files.truncate(most);
-    }
-    if files.is_empty() {
-        return Err(Error::NoFiles(config.input_dirs.join(", ")));
     }
     let Genres {
         vocabulary,
@@ -162,6 +156,22 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     Ok(summary)
 }
 
+/// The MIDI files below `roots`, of which there must be some.
+pub(crate) fn found(roots: &[PathBuf]) -> Result<Vec<Found>, Error> {
+    let files = files::find(roots).map_err(|(path, source)| Error::Read {
+        path: path.display().to_string(),
+        source,
+    })?;
+    if files.is_empty() {
+        let names: Vec<_> = roots
+            .iter()
+            .map(|root| root.display().to_string())
+            .collect();
+        return Err(Error::NoFiles(names.join(", ")));
+    }
+    Ok(files)
+}
+
 /// The song that a file is of by its own name.
 fn own_song(file: &Found) -> String {
     format!("{}/{}", file.folder(), files::without_version(file.stem()))
@@ -199,7 +209,7 @@ fn pieces(
 
 /// The genre that is said of each file: by the config's table, by the one in its input folder, by
 /// its folder.
-fn genre_labels(
+pub(crate) fn genre_labels(
     config: &Config,
     roots: &[PathBuf],
     files: &[Found],

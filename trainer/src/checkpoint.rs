@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use famam_shared::architecture::Transformer;
+use famam_shared::bands::Bands;
 use famam_shared::encoding;
 use famam_shared::manifest::Context;
 use famam_shared::vocabulary::Vocabulary;
@@ -44,6 +45,9 @@ pub struct State {
     pub encoding: encoding::Spec,
     /// Genres.
     pub vocabulary: Vocabulary,
+    /// Which instruments play together in each genre of the training split.
+    #[serde(default)]
+    pub bands: Bands,
     /// What it is trained on.
     pub data_set: DataSet,
     /// Bars of a segment, as config and data set have it.

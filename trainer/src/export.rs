@@ -187,6 +187,7 @@ fn manifest(state: &State, precision: Precision) -> Manifest {
         hash: String::new(),
         encoding: state.encoding.clone(),
         vocabulary: state.vocabulary.clone(),
+        bands: state.bands.clone(),
         architecture: Architecture::Transformer(state.architecture.clone()),
         precision,
         context: state.context(),

@@ -2,6 +2,7 @@
 //!
 //! The only package that needs libtorch and HDF5. `famam-trainer --help` says how it is used.
 
+pub mod analyze;
 pub mod batches;
 pub mod build;
 pub mod checkpoint;
@@ -9,9 +10,11 @@ pub mod config;
 pub mod dataset;
 pub mod evaluate;
 pub mod export;
+pub mod info;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;
 pub mod schedule;
 pub mod scoring;
 pub mod train;
+pub mod words;

@@ -5,7 +5,7 @@
 //! only attention looks at one sequence at a time, so that positions start at 0 in each.
 
 use famam_shared::architecture::{Activation, Positions, Transformer};
-use famam_shared::encoding::Token;
+use famam_shared::encoding::{PAD, Token};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Reduction, Tensor};
@@ -405,18 +405,31 @@ impl Dropout {
         Self::new(0.0, rand::SeedableRng::seed_from_u64(0))
     }
 
+    /// Puts PAD in the place of a share `rate` of the tokens `ids`.
+    pub fn hide(&mut self, ids: &mut Tensor, rate: f64) {
+        if rate > 0.0 {
+            let hidden = self.kept(ids, rate).logical_not();
+            let _ = ids.masked_fill_(&hidden, i64::from(PAD));
+        }
+    }
+
     fn apply(&mut self, x: Tensor) -> Tensor {
         if self.rate == 0.0 {
             return x;
         }
+        let kept = self.kept(&x, self.rate);
+        x * kept * (1.0 / (1.0 - self.rate))
+    }
+
+    /// True for all but a share `rate` of the elements of `x`.
+    fn kept(&mut self, x: &Tensor, rate: f64) -> Tensor {
         let mut drawn = vec![0i16; x.numel()];
         self.rng.fill(&mut drawn[..]);
-        let lowest = f64::from(i16::MIN) + (self.rate * 65_536.0).round();
-        let kept = Tensor::from_slice(&drawn)
+        let lowest = f64::from(i16::MIN) + (rate * 65_536.0).round();
+        Tensor::from_slice(&drawn)
             .ge(lowest)
             .view(&x.size()[..])
-            .to_device(x.device());
-        x * kept * (1.0 / (1.0 - self.rate))
+            .to_device(x.device())
     }
 }
 

@@ -18,8 +18,9 @@ pub struct Slot {
     weight: Tensor,
     rule: Rule,
     decays: bool,
+    /// Adam's first moment, the others' momentum.
     first: Tensor,
-    /// Adam's second moment.
+    /// Adam's second moment, RMSprop's mean of squares.
     second: Option<Tensor>,
 }
 
@@ -27,6 +28,8 @@ pub struct Slot {
 enum Rule {
     Adam,
     Muon,
+    Sgd,
+    Rmsprop,
 }
 
 /// What a step does, the same for all weights.
@@ -46,6 +49,8 @@ pub struct Settings {
     beta_1: f64,
     beta_2: f64,
     epsilon: f64,
+    momentum: f64,
+    rho: f64,
     weight_decay: f64,
     /// What Muon multiplies in.
     kind: Kind,
@@ -58,10 +63,11 @@ impl Settings {
             beta_1: config.beta_1,
             beta_2: config.beta_2,
             epsilon: config.epsilon,
-            weight_decay: if config.optimizer == OptimizerKind::Adam {
-                0.0
-            } else {
-                config.weight_decay
+            momentum: config.momentum,
+            rho: config.rho,
+            weight_decay: match config.optimizer {
+                OptimizerKind::Adamw | OptimizerKind::Muon => config.weight_decay,
+                OptimizerKind::Adam | OptimizerKind::Sgd | OptimizerKind::Rmsprop => 0.0,
             },
             kind: match config.precision {
                 Precision::Fp32 => Kind::Float,
@@ -78,14 +84,20 @@ pub fn slots(kind: OptimizerKind, weights: &[(String, Tensor)]) -> Vec<Slot> {
         .map(|(name, weight)| {
             let matrix = weight.dim() == 2;
             let outer = name == "embedding.weight" || name == "head.weight";
-            let muon = kind == OptimizerKind::Muon && matrix && !outer;
+            let rule = match kind {
+                OptimizerKind::Muon if matrix && !outer => Rule::Muon,
+                OptimizerKind::Adam | OptimizerKind::Adamw | OptimizerKind::Muon => Rule::Adam,
+                OptimizerKind::Sgd => Rule::Sgd,
+                OptimizerKind::Rmsprop => Rule::Rmsprop,
+            };
+            let squares = matches!(rule, Rule::Adam | Rule::Rmsprop);
             let weight = weight.detach();
             Slot {
                 name: name.clone(),
-                rule: if muon { Rule::Muon } else { Rule::Adam },
+                rule,
                 decays: matrix && name != "embedding.weight",
                 first: weight.zeros_like(),
-                second: (!muon).then(|| weight.zeros_like()),
+                second: squares.then(|| weight.zeros_like()),
                 weight,
             }
         })
@@ -140,6 +152,12 @@ impl Slot {
                 let divisor = (&*second / bias(settings.beta_2)).sqrt() + settings.epsilon;
                 &self.first / divisor * (step.rate / bias(settings.beta_1))
             }
+            (Rule::Rmsprop, Some(second)) => {
+                let _ = second.lerp_(&gradient.square(), 1.0 - settings.rho);
+                let scaled = gradient / (second.sqrt() + settings.epsilon);
+                rolling(&mut self.first, settings.momentum, &scaled) * step.rate
+            }
+            (Rule::Sgd, _) => rolling(&mut self.first, settings.momentum, &gradient) * step.rate,
             _ => {
                 // Nesterov's momentum.
                 let _ = self.first.g_mul_scalar_(MUON_MOMENTUM);
@@ -153,6 +171,12 @@ impl Slot {
         };
         let _ = self.weight.g_sub_(&change);
     }
+}
+
+/// What rolls on: `velocity` times `momentum`, and `push`. Changes `velocity` into it.
+fn rolling(velocity: &mut Tensor, momentum: f64, push: &Tensor) -> Tensor {
+    let _ = velocity.g_mul_scalar_(momentum);
+    velocity.g_add_(push)
 }
 
 /// The nearest semi-orthogonal matrix, about: five Newton-Schulz steps with the coefficients of
@@ -192,6 +216,8 @@ mod tests {
             beta_1: 0.9,
             beta_2: 0.98,
             epsilon: 1e-9,
+            momentum: 0.8,
+            rho: 0.7,
             weight_decay: 0.1,
             kind: Kind::Float,
         }
@@ -229,6 +255,43 @@ mod tests {
             w -= 0.01 * (0.1 * w + unbiased(m, 0.9) / (unbiased(v, 0.98).sqrt() + 1e-9));
         }
         assert!((weight.double_value(&[1, 1]) - w).abs() < 1e-5);
+    }
+
+    #[test]
+    fn sgd_and_rmsprop_are_their_formulas() {
+        for kind in [OptimizerKind::Sgd, OptimizerKind::Rmsprop] {
+            let settings = Settings {
+                weight_decay: 0.0,
+                ..settings()
+            };
+            let (name, weight) = weight("layers.0.up.weight", [3, 2]);
+            let mut w = weight.double_value(&[1, 1]);
+            let mut slots = slots(kind, &[(name, weight.shallow_clone())]);
+            let (mut velocity, mut squares) = (0.0, 0.0);
+            for number in 1..=20 {
+                let gradient = (number as f64).sin();
+                let step = Step {
+                    number,
+                    rate: 0.01,
+                    scale: 0.5,
+                };
+                let ones = Tensor::ones([3, 2], (Kind::Float, Device::Cpu));
+                slots[0].update(&settings, step, &(ones * gradient));
+                let g = gradient * 0.5;
+                squares = 0.7 * squares + 0.3 * g * g;
+                let push = match kind {
+                    OptimizerKind::Sgd => g,
+                    _ => g / (f64::sqrt(squares) + 1e-9),
+                };
+                velocity = 0.8 * velocity + push;
+                w -= 0.01 * velocity;
+            }
+            assert!(
+                (weight.double_value(&[1, 1]) - w).abs() < 1e-5,
+                "{kind:?}: {} is not {w}",
+                weight.double_value(&[1, 1])
+            );
+        }
     }
 
     #[test]

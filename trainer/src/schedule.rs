@@ -8,8 +8,14 @@ pub fn learning_rate(config: &Config, step: u64, steps: u64) -> f64 {
     if !config.use_lr_schedule {
         return config.learning_rate;
     }
-    let (at, warmup) = (step as f64, config.warmup_steps.max(1) as f64);
+    let warmup = match config.warmup_ratio {
+        Some(ratio) => (ratio * steps as f64).round(),
+        None => config.warmup_steps as f64,
+    };
+    let (at, warmup) = (step as f64, warmup.max(1.0));
     let rising = (at / warmup).min(1.0);
+    let done = ((at - warmup) / (steps as f64 - warmup).max(1.0)).clamp(0.0, 1.0);
+    let end = config.final_learning_rate;
     match config.lr_schedule_type {
         // Vaswani et al. 2017, equation 3.
         ScheduleKind::Transformer => {
@@ -17,12 +23,10 @@ pub fn learning_rate(config: &Config, step: u64, steps: u64) -> f64 {
         }
         ScheduleKind::Constant => config.learning_rate * rising,
         ScheduleKind::Cosine => {
-            let after = (steps as f64 - warmup).max(1.0);
-            let done = ((at - warmup) / after).clamp(0.0, 1.0);
             let fallen = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-            let end = config.final_learning_rate;
             config.learning_rate * rising * (end + (1.0 - end) * fallen)
         }
+        ScheduleKind::Exponential => config.learning_rate * rising * end.powf(done),
     }
 }
 
@@ -35,11 +39,12 @@ mod tests {
         for kind in [
             ScheduleKind::Transformer,
             ScheduleKind::Cosine,
+            ScheduleKind::Exponential,
             ScheduleKind::Constant,
         ] {
             let config = Config {
                 lr_schedule_type: kind,
-                warmup_steps: 10,
+                warmup_ratio: Some(0.1),
                 learning_rate: 0.5,
                 final_learning_rate: 0.1,
                 ..Config::default()
@@ -61,10 +66,16 @@ mod tests {
             );
             let end = match kind {
                 ScheduleKind::Transformer => (512.0f64 * 100.0).powf(-0.5),
-                ScheduleKind::Cosine => 0.05,
+                ScheduleKind::Cosine | ScheduleKind::Exponential => 0.05,
                 ScheduleKind::Constant => 0.5,
             };
             assert!((rates[99] - end).abs() < 1e-9, "{kind:?} ends at {end}");
+            let in_steps = Config {
+                warmup_ratio: None,
+                warmup_steps: 10,
+                ..config
+            };
+            assert_eq!(learning_rate(&in_steps, 7, 100), rates[6]);
         }
     }
 

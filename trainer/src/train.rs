@@ -285,6 +285,7 @@ impl<'a> Run<'a> {
             (
                 State {
                     config,
+                    bands: music.bands(),
                     data_set,
                     ..state
                 },
@@ -302,6 +303,7 @@ impl<'a> Run<'a> {
                 architecture,
                 encoding: music.spec.clone(),
                 vocabulary: music.vocabulary.clone(),
+                bands: music.bands(),
                 data_set,
                 progress: Progress::default(),
             };
@@ -459,9 +461,10 @@ fn same_run(a: &Config, b: &Config) -> bool {
 
 fn segments_of_step(config: &Config, draw: &Draw, step: u64) -> Vec<Segment> {
     draw.segments(Purpose::Step(step), |segments, tokens| {
+        let batches = config.accumulation_steps;
         match config.batch_tokens {
-            Some(enough) => tokens >= enough,
-            None => segments >= config.batch_size,
+            Some(enough) => tokens >= enough.saturating_mul(batches),
+            None => segments >= config.batch_size.saturating_mul(batches),
         }
     })
 }

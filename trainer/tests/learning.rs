@@ -2,12 +2,15 @@
 
 mod music;
 
+use famam_shared::encoding::PAD;
 use famam_trainer::batches::{Draw, Purpose, Segment};
 use famam_trainer::config::training::{Config, OptimizerKind};
 use famam_trainer::model::{Dropout, Model, Ragged};
 use famam_trainer::train::Workers;
 use music::{music, tiny};
-use tch::{Device, Kind};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
 
 fn segments() -> Vec<Segment> {
     let music = music();
@@ -53,6 +56,59 @@ fn label_smoothing_is_its_formula() {
             "{smoothing}: {loss} instead of {expected}"
         );
     }
+}
+
+/// A model learns to foretell tokens that it does not see.
+#[test]
+fn token_dropout_hides_its_share_from_the_model_alone() {
+    let ids = Tensor::ones([100_000], (Kind::Int64, Device::Cpu));
+    let mut hidden = ids.copy();
+    let mut dropout = Dropout::new(0.0, ChaCha8Rng::seed_from_u64(1));
+    dropout.hide(&mut hidden, 0.0);
+    assert_eq!(hidden, ids);
+    dropout.hide(&mut hidden, 0.05);
+    let share = hidden
+        .eq(i64::from(PAD))
+        .to_kind(Kind::Double)
+        .mean(Kind::Double);
+    assert!((share.double_value(&[]) - 0.05).abs() < 0.003);
+
+    // What is learned of a step without a visible token is what comes after PAD alone.
+    let blind = Config {
+        token_dropout: 0.9999,
+        dropout_rate: 0.0,
+        ..tiny()
+    };
+    let loss = |config: &Config, segments: &[Segment]| {
+        Workers::new(model(config), config, 1).step(config, segments, 1, 1e-3)
+    };
+    let (mut pads, segments) = (segments(), segments());
+    for segment in &mut pads {
+        let last = segment.tokens.len() - 1;
+        segment.tokens[..last].fill(PAD);
+    }
+    let last_alone = |segments: &[Segment]| {
+        segments
+            .iter()
+            .cloned()
+            .map(|segment| Segment {
+                first: segment.tokens.len() - 1,
+                ..segment
+            })
+            .collect::<Vec<_>>()
+    };
+    let seen = Config {
+        token_dropout: 0.0,
+        ..blind.clone()
+    };
+    assert_eq!(
+        loss(&blind, &last_alone(&segments)),
+        loss(&seen, &last_alone(&pads))
+    );
+    assert_ne!(
+        loss(&seen, &last_alone(&segments)),
+        loss(&seen, &last_alone(&pads))
+    );
 }
 
 /// After one step Adam's first moments are (1 - beta_1) of the gradients that it was given.

@@ -235,8 +235,10 @@ fn famams_config_loads_unchanged() {
 fn what_is_not_supported_is_refused_by_name() {
     for (field, value) in [
         ("model_type", r#""lstm""#),
-        ("optimizer", r#""sgd""#),
-        ("optimizer", r#""rmsprop""#),
+        ("accumulation_steps", "0"),
+        ("momentum", "1"),
+        ("token_dropout", "-0.1"),
+        ("warmup_ratio", "2"),
         ("distribution_strategy", r#""mirrored""#),
         ("epochs", "0"),
         ("steps", "0"),

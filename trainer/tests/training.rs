@@ -63,19 +63,25 @@ fn losses_fall_and_are_the_same_on_any_number_of_threads() {
 
 #[test]
 fn every_optimizer_and_schedule_learns() {
-    for optimizer in [
-        OptimizerKind::Adam,
-        OptimizerKind::Adamw,
-        OptimizerKind::Muon,
+    for (optimizer, learning_rate) in [
+        (OptimizerKind::Adam, 0.01),
+        (OptimizerKind::Adamw, 0.01),
+        (OptimizerKind::Muon, 0.01),
+        (OptimizerKind::Sgd, 0.3),
+        (OptimizerKind::Rmsprop, 0.003),
     ] {
         for lr_schedule_type in [
             ScheduleKind::Cosine,
+            ScheduleKind::Exponential,
             ScheduleKind::Constant,
             ScheduleKind::Transformer,
         ] {
             let config = Config {
                 optimizer,
+                learning_rate,
+                momentum: 0.9,
                 lr_schedule_type,
+                final_learning_rate: 0.1,
                 ..tiny()
             };
             let folder = tempfile::tempdir().unwrap();
@@ -89,6 +95,22 @@ fn every_optimizer_and_schedule_learns() {
             );
         }
     }
+}
+
+#[test]
+fn accumulated_batches_are_one_larger_batch() {
+    let [whole, parts] = [(6, 1), (2, 3)].map(|(batch_size, accumulation_steps)| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            batch_size,
+            accumulation_steps,
+            steps: Some(8),
+            ..tiny()
+        };
+        train(config, folder.path(), 2).unwrap();
+        history(folder.path())
+    });
+    assert_eq!(whole, parts);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use famam_shared::midi;
 use famam_shared::score::{Metre, Tempo};
 use famam_trainer::checkpoint::{self, BEST, LAST};
 use famam_trainer::config::training::Config;
+use famam_trainer::dataset::Dataset;
 use music::{song, tiny};
 use serde_json::{Value, json};
 
@@ -161,6 +162,30 @@ fn midi_files_become_a_model_that_plays() {
         );
         play(&bundle);
     }
+    for (file, lines) in [
+        (
+            "set.h5",
+            &[
+                "a data set",
+                "whole way",
+                "songs       14 train, 5 validation, 5 test",
+                "rock 12, waltz 12",
+            ][..],
+        ),
+        (
+            "run",
+            &["a checkpoint", "1 layers, d = 32", "40 steps", "set.h5"],
+        ),
+        (
+            "int8.onnx",
+            &["a bundle", "8-bit integers", "any, rock, waltz", "40 steps"],
+        ),
+    ] {
+        let said = run(folder, &["info", file]);
+        for line in lines {
+            assert!(said.contains(line), "{file}: {line} is not in {said}");
+        }
+    }
     for music in [&["--dataset", "set.h5"][..], &["midi"]] {
         let (checkpoint, engine) = bits(folder, "run/best.safetensors", music);
         assert!(engine.contains("libtorch"), "{engine}");
@@ -172,6 +197,36 @@ fn midi_files_become_a_model_that_plays() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_none_of_ours_is_told_by_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, bytes, sentence) in [
+        (
+            "song.h5",
+            &b"\x89HDF\r\n\x1a\n....keras_model_path...."[..],
+            "a bundle of the Python Famam",
+        ),
+        (
+            "model.keras",
+            b"PK\x03\x04....metadata.json....config.json",
+            "a Keras model of the Python Famam",
+        ),
+        ("other.h5", b"\x89HDF\r\n\x1a\n", "is no data set"),
+        ("empty", b"", "is no data set"),
+        ("a.json", b"{\"name\": 1}", "build it again"),
+    ] {
+        std::fs::write(folder.path().join(file), bytes).unwrap();
+        let output = command(folder.path(), &["info", file]).output().unwrap();
+        let said = said(&output);
+        assert!(
+            !output.status.success() && said.contains(sentence),
+            "{said}"
+        );
+    }
+    let output = command(folder.path(), &["info", "none"]).output().unwrap();
+    assert!(said(&output).contains("reading none: "));
 }
 
 /// A weight of one channel that nothing reads, so large that with one scale a token hardly a step
@@ -313,4 +368,65 @@ fn ctrl_c_saves_and_stops_and_the_same_command_goes_on() {
 #[cfg(unix)]
 fn validated(line: &str) -> bool {
     line.contains("validation loss")
+}
+
+#[test]
+fn a_folder_is_analyzed() {
+    let folder = built();
+    let folder = folder.path();
+    let midi = folder.join("midi");
+    std::fs::copy(midi.join("rock/0.mid"), midi.join("rock/again.mid")).unwrap();
+    std::fs::write(midi.join("rock/broken.mid"), "no music").unwrap();
+    let table = "rock/0.mid\trock\nwaltz/1.mid\twaltz\n";
+    std::fs::write(folder.join("genres.tsv"), table).unwrap();
+    let arguments = [
+        "analyze",
+        "midi",
+        "--genres",
+        "genres.tsv",
+        "-o",
+        "all.json",
+        "--page",
+        "all.html",
+    ];
+    let said = run(folder, &arguments);
+    for line in [
+        "26 found, 25 read",
+        "duplicates  1",
+        "broken.mid",
+        "multitrack: ",
+    ] {
+        assert!(said.contains(line), "{line} is not in {said}");
+    }
+    let text = std::fs::read_to_string(folder.join("all.json")).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let file = |name: &str| {
+        let files = report["files"].as_array().unwrap();
+        files.iter().find(|file| file["name"] == name).unwrap()
+    };
+    let score = midi::read_file(midi.join("rock/0.mid")).unwrap();
+    let notes: usize = score.tracks.iter().map(|track| track.notes.len()).sum();
+    assert_eq!(file("rock/0.mid")["notes"], notes);
+    assert_eq!(file("rock/0.mid")["genre"], "rock");
+    assert_eq!(file("rock/2.mid")["genre"], Value::Null);
+    assert_eq!(file("rock/again.mid")["duplicate_of"], "rock/0.mid");
+    assert_eq!(file("waltz/1.mid")["duplicate_of"], Value::Null);
+    assert_eq!(report["unreadable"][0]["name"], "rock/broken.mid");
+
+    // What it recommends holds what a data set of the same files has.
+    let tokens = &report["tokens"]["multitrack"];
+    let dataset = Dataset::open(&folder.join("set.h5")).unwrap();
+    let lengths = (0..dataset.len()).map(|i| dataset.piece(i).unwrap().body.tokens.len());
+    let again = file_tokens(&dataset, "rock/0.mid");
+    assert_eq!(tokens["tokens"], lengths.sum::<usize>() + again);
+
+    let page = std::fs::read_to_string(folder.join("all.html")).unwrap();
+    assert!(page.contains("<svg") && !page.contains("http"), "{page}");
+}
+
+/// Tokens of a piece of a data set.
+fn file_tokens(dataset: &Dataset, name: &str) -> usize {
+    let pieces = (0..dataset.len()).map(|i| dataset.piece(i).unwrap());
+    let mut pieces = pieces.filter(|piece| piece.name == name);
+    pieces.next().unwrap().body.tokens.len()
 }

@@ -67,7 +67,6 @@ pub(crate) struct Layout {
     step: u32,
 }
 
-const PAD: Token = 0;
 const BOS: Token = 1;
 const EOS: Token = 2;
 const BAR: Token = 3;
@@ -435,7 +434,6 @@ impl Encoding for Multitrack {
 
     fn special(&self) -> Special {
         Special {
-            pad: PAD,
             bos: BOS,
             eos: EOS,
             bar: BAR,

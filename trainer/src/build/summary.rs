@@ -11,6 +11,7 @@ use famam_shared::vocabulary::Vocabulary;
 use super::prepare::Reason;
 use crate::config::dataset::Config;
 use crate::dataset::{Piece, Split};
+use crate::words::listed;
 
 /// Counts over a build.
 #[derive(Clone, Debug)]
@@ -143,22 +144,4 @@ impl fmt::Display for Summary {
             self.tokens as f64 / seconds
         )
     }
-}
-
-/// Items in words, on lines of some 80 letters under the first.
-fn listed<T>(items: &[T], words: impl Fn(&T) -> String) -> String {
-    let mut lines = String::new();
-    let mut width = 0;
-    for (i, item) in items.iter().enumerate() {
-        let word = words(item);
-        if i > 0 {
-            lines.push(',');
-            let wrap = width + word.len() > 66;
-            lines.push_str(if wrap { "\n            " } else { " " });
-            width = if wrap { 0 } else { width };
-        }
-        width += word.len() + 2;
-        lines.push_str(&word);
-    }
-    lines
 }

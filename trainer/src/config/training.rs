@@ -52,6 +52,8 @@ pub struct Config {
     pub learning_rate: f64,
     /// Steps over which the learning rate rises.
     pub warmup_steps: u64,
+    /// Share of all steps over which it rises; overrides `warmup_steps`.
+    pub warmup_ratio: Option<f64>,
     /// Share of the target that is spread over the whole vocabulary.
     pub label_smoothing: f64,
     /// What turns gradients into steps.
@@ -62,8 +64,12 @@ pub struct Config {
     pub beta_1: f64,
     /// Decay of the second moment.
     pub beta_2: f64,
-    /// Keeps Adam's divisor from 0.
+    /// Keeps the divisor of Adam and RMSprop from 0.
     pub epsilon: f64,
+    /// Momentum of sgd and rmsprop.
+    pub momentum: f64,
+    /// Decay of RMSprop's mean of squares.
+    pub rho: f64,
     /// Without it the learning rate is constant from the first step on.
     pub use_lr_schedule: bool,
     /// The course of the learning rate.
@@ -124,17 +130,21 @@ pub struct Config {
     pub segment_bars: Option<usize>,
     /// Tokens of a step, about; overrides `batch_size`.
     pub batch_tokens: Option<usize>,
+    /// Batches whose gradients are added up into one step.
+    pub accumulation_steps: usize,
     /// Tokens that one thread works on at a time.
     pub micro_batch_tokens: usize,
     /// What the blocks multiply in; all else, the weights and the head are 32-bit.
     pub precision: Precision,
     /// Optimizer steps; overrides `epochs`.
     pub steps: Option<u64>,
-    /// Share of `learning_rate` at which the cosine ends.
+    /// Share of `learning_rate` at which cosine and exponential end.
     pub final_learning_rate: f64,
     /// Semitones by which segments are shifted, drawn from lowest to highest; the data set's where
     /// nothing is said.
     pub transpose: Option<(i32, i32)>,
+    /// Probability that the model does not see a token, which it has to foretell all the same.
+    pub token_dropout: f64,
     /// Probability that a segment is conditioned on nothing.
     pub unconditioned: f64,
     /// Probability that the genre is *any*, where it is not so already.
@@ -177,9 +187,9 @@ pub enum OptimizerKind {
     Adamw,
     /// Muon (Jordan 2024) for the matrices of the blocks, AdamW for all else.
     Muon,
-    /// Not supported yet.
+    /// Stochastic gradient descent, with momentum (Polyak 1964) where the config has some.
     Sgd,
-    /// Not supported yet.
+    /// RMSprop (Tieleman and Hinton 2012, lecture 6e), with momentum where the config has some.
     Rmsprop,
 }
 
@@ -191,6 +201,8 @@ pub enum ScheduleKind {
     Transformer,
     /// Half a cosine down to `final_learning_rate` at the last step.
     Cosine,
+    /// Falls by the same share at every step, to `final_learning_rate` at the last.
+    Exponential,
     /// Level.
     Constant,
 }
@@ -247,12 +259,15 @@ impl Default for Config {
             epochs: 100,
             learning_rate: 1e-4,
             warmup_steps: 4000,
+            warmup_ratio: None,
             label_smoothing: 0.1,
             optimizer: OptimizerKind::Adam,
             weight_decay: 0.01,
             beta_1: 0.9,
             beta_2: 0.98,
             epsilon: 1e-9,
+            momentum: 0.0,
+            rho: 0.9,
             use_lr_schedule: true,
             lr_schedule_type: ScheduleKind::Transformer,
             use_gradient_clipping: true,
@@ -282,11 +297,13 @@ impl Default for Config {
             embedding_scale: None,
             segment_bars: None,
             batch_tokens: None,
+            accumulation_steps: 1,
             micro_batch_tokens: 2048,
             precision: Precision::Fp32,
             steps: None,
             final_learning_rate: 0.0,
             transpose: None,
+            token_dropout: 0.0,
             unconditioned: 0.25,
             genre_dropout: 0.15,
             instrument_dropout: 0.25,

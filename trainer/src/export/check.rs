@@ -228,6 +228,7 @@ mod tests {
             config,
             encoding,
             vocabulary,
+            bands: Default::default(),
             data_set: DataSet {
                 name: String::new(),
                 path: String::new(),

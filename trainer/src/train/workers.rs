@@ -64,10 +64,11 @@ impl Workers {
             let mut rng = ChaCha8Rng::seed_from_u64(!config.random_seed);
             rng.set_stream(number << 20 | i as u64);
             let mut dropout = Dropout::new(config.dropout_rate, rng);
-            let batch = Ragged::new(
+            let mut batch = Ragged::new(
                 segments.iter().map(|s| (&s.tokens[..], s.first)),
                 model.device(),
             );
+            dropout.hide(&mut batch.ids, config.token_dropout);
             let loss = model.loss(&batch, &mut dropout, config.label_smoothing) * share;
             loss.backward();
             let gradients = model

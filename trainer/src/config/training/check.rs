@@ -1,6 +1,6 @@
 //! What a training config may say.
 
-use super::{Config, Distribution, Error, ModelType, OptimizerKind};
+use super::{Config, Distribution, Error, ModelType, ScheduleKind};
 
 impl Config {
     /// Refuses what cannot be trained.
@@ -14,14 +14,6 @@ impl Config {
         };
         if self.model_type != ModelType::Transformer {
             return unsupported("model_type", "lstm", "take transformer");
-        }
-        if matches!(self.optimizer, OptimizerKind::Sgd | OptimizerKind::Rmsprop) {
-            let value = if self.optimizer == OptimizerKind::Sgd {
-                "sgd"
-            } else {
-                "rmsprop"
-            };
-            return unsupported("optimizer", value, "take adam, adamw or muon");
         }
         if self.distribution_strategy != Distribution::None {
             let instead = "take none; all cores of one machine are used";
@@ -43,6 +35,7 @@ impl Config {
             ("max_relative_position", self.max_relative_position, 65_536),
             ("batch_size", self.batch_size, 1 << 20),
             ("batch_tokens", self.batch_tokens.unwrap_or(1), 1 << 30),
+            ("accumulation_steps", self.accumulation_steps, 1 << 20),
             ("micro_batch_tokens", self.micro_batch_tokens, 1 << 30),
             ("segment_bars", self.segment_bars.unwrap_or(1), 1 << 20),
             ("validation_segments", self.validation_segments, 1 << 20),
@@ -78,6 +71,9 @@ impl Config {
             ("label_smoothing", self.label_smoothing),
             ("beta_1", self.beta_1),
             ("beta_2", self.beta_2),
+            ("momentum", self.momentum),
+            ("rho", self.rho),
+            ("token_dropout", self.token_dropout),
         ] {
             if !(0.0..1.0).contains(&number) {
                 return value(field, number.to_string(), "0 or more and below 1");
@@ -91,10 +87,15 @@ impl Config {
             ("genre_balance", self.genre_balance),
             ("piece_balance", self.piece_balance),
             ("final_learning_rate", self.final_learning_rate),
+            ("warmup_ratio", self.warmup_ratio.unwrap_or(0.0)),
         ] {
             if !(0.0..=1.0).contains(&number) {
                 return value(field, number.to_string(), "a number from 0 to 1");
             }
+        }
+        if self.lr_schedule_type == ScheduleKind::Exponential && self.final_learning_rate == 0.0 {
+            let expected = "above 0 with the schedule exponential, which never reaches 0";
+            return value("final_learning_rate", "0".to_owned(), expected);
         }
         let positive = [
             ("learning_rate", self.learning_rate),

@@ -1,0 +1,269 @@
+//! `info`: what a file of ours is, in words.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use famam_shared::architecture::{Positions, Transformer};
+use famam_shared::bundle::{Bundle, BundleError};
+use famam_shared::encoding;
+use famam_shared::manifest::{Architecture, Context, Precision};
+use famam_shared::vocabulary::Vocabulary;
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::dataset::{self, Dataset};
+use crate::words::listed;
+
+/// Says what a file is: a data set, a checkpoint (or the folder of a run), or a bundle.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The file
+    pub file: PathBuf,
+}
+
+/// Why nothing can be said of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("reading {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file of the Python Famam.
+    #[error(
+        "{path} is {what} of the Python Famam, whose weights only TensorFlow reads. Train the same here: \
+         `famam-trainer build` with the music_dataset config and `famam-trainer train` with the model_training \
+         config that it was made with; both load unchanged"
+    )]
+    PythonFamam {
+        /// The file.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Something else.
+    #[error("{path} is no data set (.h5), checkpoint (.safetensors) or bundle (.onnx) of Famam")]
+    Unknown {
+        /// The file.
+        path: String,
+    },
+    /// The data set.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// The bundle.
+    #[error("the bundle {path}: {source}")]
+    Bundle {
+        /// The bundle.
+        path: String,
+        /// What is wrong.
+        source: BundleError,
+    },
+}
+
+/// Runs `famam-trainer info`.
+pub fn run(args: &Args) -> Result<(), Error> {
+    println!("{}", describe(&args.file)?);
+    Ok(())
+}
+
+/// What a file is, judged by what it holds, not by its name.
+pub fn describe(path: &Path) -> Result<String, Error> {
+    let path = &checkpoint::find(path);
+    let name = || path.display().to_string();
+    let io = |source| Error::Io {
+        path: name(),
+        source,
+    };
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).map_err(io)?;
+    file.take(1 << 20).read_to_end(&mut head).map_err(io)?;
+    let holds = |text: &[u8]| head.windows(text.len()).any(|window| window == text);
+    let python = |what| Err(Error::PythonFamam { path: name(), what });
+    match head[..] {
+        [b'{', ..] => Ok(data_set(&Dataset::open(path)?)?),
+        [0x89, b'H', b'D', b'F', ..] if holds(b"keras_model_path") => python("a bundle"),
+        [0x89, b'H', b'D', b'F', ..] if holds(b"muspy") => python("a data set"),
+        [b'P', b'K', 3, 4, ..] if holds(b"config.json") => python("a Keras model"),
+        // A safetensors file begins with the length of its header, a JSON object.
+        [_, _, _, _, _, 0, 0, 0, b'{', ..] => Ok(run_of(&checkpoint::read(path)?)),
+        _ if holds(b"famam.transformer") || path.extension().is_some_and(|e| e == "onnx") => {
+            let bytes = std::fs::read(path).map_err(io)?;
+            let bundle = Bundle::read(&bytes).map_err(|source| Error::Bundle {
+                path: name(),
+                source,
+            })?;
+            Ok(bundle_of(&bundle, bytes.len()))
+        }
+        _ => Err(Error::Unknown { path: name() }),
+    }
+}
+
+/// Lines of a name and what it is.
+struct Page(String);
+
+impl Page {
+    fn new(title: &str) -> Self {
+        Self(title.to_owned())
+    }
+
+    fn line(&mut self, name: &str, what: impl std::fmt::Display) {
+        // A String takes everything.
+        let _ = write!(self.0, "\n{name:<12}{what}");
+    }
+}
+
+fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
+    let mut page = Page::new("a data set");
+    page.line("name", &data_set.config().name);
+    page.line("encoding", encoding_of(data_set.encoding()));
+    let mut genres = BTreeMap::<u16, usize>::new();
+    let mut songs = [(); 3].map(|()| std::collections::BTreeSet::new());
+    let (mut pieces, mut bars, mut notes, mut tokens) = ([0; 3], 0, 0u64, 0);
+    for i in 0..data_set.len() {
+        let piece = data_set.piece(i)?;
+        *genres.entry(piece.genre).or_default() += 1;
+        pieces[piece.split as usize] += 1;
+        songs[piece.split as usize].insert(piece.song);
+        bars += piece.body.bars.len();
+        notes += u64::from(piece.notes);
+        tokens += piece.body.tokens.len();
+    }
+    let splits = |counts: [usize; 3]| {
+        let [train, validation, test] = counts;
+        format!("{train} train, {validation} validation, {test} test")
+    };
+    page.line("songs", splits(songs.map(|songs| songs.len())));
+    page.line("pieces", splits(pieces));
+    page.line("bars", bars);
+    page.line("notes", notes);
+    page.line(
+        "tokens",
+        format!(
+            "{tokens}, {:.2} a note",
+            tokens as f64 / notes.max(1) as f64
+        ),
+    );
+    let names = &data_set.vocabulary().genres;
+    let genres: Vec<_> = genres.into_iter().collect();
+    page.line(
+        "genres",
+        listed(&genres, |&(genre, pieces)| {
+            format!("{} {pieces}", names[usize::from(genre)])
+        }),
+    );
+    page.line("hash", data_set.hash());
+    Ok(page.0)
+}
+
+fn run_of(checkpoint: &Checkpoint) -> String {
+    let state = &checkpoint.state;
+    let mut page = Page::new("a checkpoint");
+    page.line("name", &state.config.model_name);
+    model(
+        &mut page,
+        &state.architecture,
+        &state.encoding,
+        state.context(),
+    );
+    vocabulary(&mut page, &state.vocabulary);
+    page.line("trained on", &state.data_set.path);
+    let progress = &state.progress;
+    let million = progress.tokens as f64 / 1e6;
+    page.line(
+        "so far",
+        format!(
+            "{} steps, {million:.1} M tokens, {:.1} h",
+            progress.step,
+            progress.seconds / 3600.0
+        ),
+    );
+    if let Some(record) = progress.history.last() {
+        page.line(
+            "loss",
+            format!(
+                "training {:.4}, validation {:.4}, at best {:.4} nats a token",
+                record.training_loss,
+                record.validation_loss,
+                progress.best.unwrap_or(record.validation_loss)
+            ),
+        );
+    }
+    page.0
+}
+
+fn bundle_of(bundle: &Bundle, bytes: usize) -> String {
+    let manifest = &bundle.manifest;
+    let mut page = Page::new("a bundle");
+    page.line("name", &manifest.name);
+    let precision = match manifest.precision {
+        Precision::Fp32 => "32-bit floats",
+        Precision::Int8 => "8-bit integers",
+    };
+    page.line(
+        "weights",
+        format!("{precision}, {:.1} MB", bytes as f64 / 1e6),
+    );
+    let Architecture::Transformer(architecture) = &manifest.architecture;
+    model(
+        &mut page,
+        architecture,
+        &manifest.encoding,
+        manifest.context,
+    );
+    vocabulary(&mut page, &manifest.vocabulary);
+    let from = &manifest.provenance;
+    page.line("trained on", &from.data_set);
+    let million = from.tokens as f64 / 1e6;
+    page.line(
+        "for",
+        format!("{} steps, {million:.1} M tokens", from.steps),
+    );
+    if let Some(loss) = from.validation_loss {
+        page.line("loss", format!("validation {loss:.4} nats a token"));
+    }
+    page.line("licence", &from.licence);
+    page.line("hash", &manifest.hash);
+    page.0
+}
+
+fn model(page: &mut Page, t: &Transformer, encoding: &encoding::Spec, context: Context) {
+    let positions = match t.positions {
+        Positions::Relative { max_distance } => format!("relative positions up to {max_distance}"),
+        Positions::Rotary { .. } => "rotary positions".to_owned(),
+    };
+    page.line(
+        "model",
+        format!(
+            "Transformer of {} layers, d = {}, {} heads ({} key/value), {positions}: {:.2} M parameters",
+            t.layers,
+            t.d_model,
+            t.heads,
+            t.kv_heads,
+            t.parameters() as f64 / 1e6
+        ),
+    );
+    page.line("encoding", encoding_of(encoding));
+    page.line(
+        "context",
+        format!("{} tokens, {} bars", context.tokens, context.bars),
+    );
+}
+
+fn vocabulary(page: &mut Page, vocabulary: &Vocabulary) {
+    page.line("genres", listed(&vocabulary.genres, Clone::clone));
+}
+
+fn encoding_of(spec: &encoding::Spec) -> String {
+    let encoding::Spec::Multitrack(settings) = spec;
+    format!(
+        "multitrack: {} positions a 4/4 bar, durations up to {} bars, {} velocities",
+        settings.positions_per_bar, settings.max_duration_bars, settings.velocity_bins
+    )
+}
