@@ -1,7 +1,7 @@
 //! Checkpoints: one `safetensors` file with weights and moments, and what else a run needs to go
 //! on exactly, as JSON in its metadata; see `docs/formats.md`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use famam_shared::architecture::Transformer;
@@ -116,7 +116,7 @@ impl Progress {
 }
 
 /// One validation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Optimizer steps done.
     pub step: u64,
@@ -130,6 +130,9 @@ pub struct Record {
     pub training_loss: f64,
     /// Validation loss, nats a token.
     pub validation_loss: f64,
+    /// Share of the validation tokens of each kind that the model held for the likeliest.
+    #[serde(default)]
+    pub accuracy: BTreeMap<String, f64>,
 }
 
 /// A checkpoint in memory.

@@ -178,6 +178,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
+/// The bundle of a model in 32 bits, which nothing was run on yet.
+pub(crate) fn unchecked(state: &State, model: &Model) -> Result<Vec<u8>, Error> {
+    write(&manifest(state, Precision::Fp32), model)
+}
+
 /// What a bundle of the checkpoint says of itself.
 fn manifest(state: &State, precision: Precision) -> Manifest {
     let record = state.progress.history.last();

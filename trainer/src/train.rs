@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use famam_shared::write_file;
+use famam_shared::encoding::Encoding;
 
 use crate::batches::{Draw, Music, Purpose, Segment};
 use crate::checkpoint::{self, BEST, DataSet, LAST, Progress, Record, State};
@@ -20,9 +20,13 @@ use crate::dataset::{self, Dataset};
 use crate::model::Model;
 use crate::{parallel, schedule};
 
+mod curves;
+mod log;
 mod progress;
+mod tensorboard;
 mod workers;
 
+use log::Log;
 use progress::Display;
 pub use workers::Workers;
 
@@ -110,9 +114,6 @@ pub enum Error {
         /// Where the checkpoint is.
         folder: String,
     },
-    /// The history cannot be written.
-    #[error(transparent)]
-    Write(#[from] write_file::WriteError),
     /// The folder cannot be made.
     #[error("making the folder {path}: {source}")]
     Folder {
@@ -198,9 +199,12 @@ pub struct Run<'a> {
     folder: PathBuf,
     draw: Draw<'a>,
     validation: Vec<Segment>,
+    encoding: &'a dyn Encoding,
     workers: Workers,
+    log: Log,
     steps: u64,
     validation_every: u64,
+    sample_every: Option<u64>,
 }
 
 impl<'a> Run<'a> {
@@ -310,10 +314,16 @@ impl<'a> Run<'a> {
             (state, workers)
         };
         Ok(Self {
+            log: Log::open(&state, folder),
+            sample_every: state
+                .config
+                .sample_every_epochs
+                .map(|epochs| epochs.saturating_mul(epoch)),
             state,
             folder: folder.to_owned(),
             draw,
             validation,
+            encoding: &*music.encoding,
             workers,
             steps,
             validation_every,
@@ -344,6 +354,12 @@ impl<'a> Run<'a> {
             }
             self.step(&mut display)?;
             let step = self.state.progress.step;
+            if self
+                .sample_every
+                .is_some_and(|every| step.is_multiple_of(every))
+            {
+                self.log.sample(&self.state, self.workers.model());
+            }
             // A step that was skipped changed nothing: what is validated is the last good model.
             if step.is_multiple_of(self.validation_every) || step == self.steps {
                 self.validate(&mut display)?;
@@ -376,6 +392,8 @@ impl<'a> Run<'a> {
                 progress.loss_sum += loss;
                 progress.loss_count += 1;
                 progress.skipped_in_a_row = 0;
+                let speed = tokens as f64 / begin.elapsed().as_secs_f64().max(1e-9);
+                self.log.step(number, loss, rate, speed);
             }
             None => {
                 progress.skipped += 1;
@@ -395,8 +413,10 @@ impl<'a> Run<'a> {
 
     fn validate(&mut self, display: &mut Display) -> Result<(), Error> {
         let begin = Instant::now();
-        let validation_loss = self.workers.evaluate(&self.state.config, &self.validation);
-        if !validation_loss.is_finite() {
+        let evaluation = self
+            .workers
+            .evaluate(&self.state.config, &self.validation, self.encoding);
+        if !evaluation.loss.is_finite() {
             let folder = self.folder.display().to_string();
             return Err(Error::NotFinite {
                 step: self.state.progress.step,
@@ -413,12 +433,14 @@ impl<'a> Run<'a> {
             seconds: progress.seconds,
             learning_rate: schedule::learning_rate(config, progress.step, self.steps),
             training_loss: progress.loss_sum / progress.loss_count.max(1) as f64,
-            validation_loss,
+            validation_loss: evaluation.loss,
+            accuracy: evaluation.accuracy,
         };
         (progress.loss_sum, progress.loss_count) = (0.0, 0);
-        let best = progress.judge(validation_loss, config.early_stopping_min_delta);
+        let best = progress.judge(evaluation.loss, config.early_stopping_min_delta);
         display.validation(&record, best);
         progress.history.push(record);
+        self.log.validation(&progress.history);
         if best {
             self.save(BEST)?;
         }
@@ -426,15 +448,6 @@ impl<'a> Run<'a> {
     }
 
     fn save(&self, name: &str) -> Result<(), Error> {
-        if self.state.config.save_history {
-            let history = &self.state.progress.history;
-            let records: Vec<_> = history
-                .iter()
-                .map(|record| serde_json::json!(record))
-                .collect();
-            let text = format!("{:#}\n", serde_json::Value::from(records));
-            write_file::write(self.folder.join("history.json"), text.as_bytes())?;
-        }
         Ok(checkpoint::write(
             &self.folder.join(name),
             &self.state,
@@ -449,6 +462,9 @@ fn same_run(a: &Config, b: &Config) -> bool {
     let same = |config: &Config| Config {
         output_dir: String::new(),
         save_history: true,
+        use_tensorboard: false,
+        tensorboard_log_dir: String::new(),
+        sample_every_epochs: None,
         checkpoint_minutes: 1.0,
         epochs: 1,
         steps: None,

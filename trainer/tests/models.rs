@@ -222,12 +222,7 @@ fn famams_config_loads_unchanged() {
         (4, 256, 4)
     );
     assert_eq!(architecture.embedding_scale, 16.0);
-    assert_eq!(
-        config.warnings().len(),
-        1,
-        "TensorBoard alone: {:?}",
-        config.warnings()
-    );
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
     assert_eq!(load("{}").unwrap(), Config::default());
 }
 

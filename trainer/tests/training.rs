@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use famam_shared::midi;
 use famam_trainer::checkpoint::{self, LAST, Record};
 use famam_trainer::config::training::{Config, OptimizerKind, ScheduleKind};
 use famam_trainer::train::{End, Error, Run};
@@ -283,4 +284,68 @@ fn a_step_that_is_skipped_is_validated_all_the_same() {
     assert_eq!((progress.step, progress.skipped), (14, 6));
     let steps: Vec<u64> = progress.history.iter().map(|record| record.step).collect();
     assert_eq!(steps, [4, 8, 12, 14]);
+}
+
+#[test]
+fn a_run_is_written_down_to_be_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let config = Config {
+        use_tensorboard: true,
+        sample_every_epochs: Some(1),
+        ..tiny()
+    };
+    train(config, folder.path(), 2).unwrap();
+    let history = history(folder.path());
+
+    let (first, last) = (&history[0].accuracy, &history[9].accuracy);
+    assert!(last.values().all(|share| (0.0..=1.0).contains(share)));
+    let better = |(kind, share): (&String, &f64)| *share > first[kind] + 0.1;
+    assert!(last.iter().any(better), "{first:?} to {last:?}");
+    assert!(last.contains_key("pitch") && !last.contains_key("bos"));
+
+    let text = std::fs::read_to_string(at("history.json")).unwrap();
+    let written: Vec<Record> = serde_json::from_str(&text).unwrap();
+    assert_eq!(written.len(), 10);
+    assert_eq!(written[9].accuracy, *last);
+    let picture = std::fs::read_to_string(at("curves.svg")).unwrap();
+    assert!(picture.contains("<polyline") && picture.ends_with("</svg>\n"));
+
+    let events: Vec<_> = std::fs::read_dir(at("logs")).unwrap().collect();
+    let events = std::fs::read(events[0].as_ref().unwrap().path()).unwrap();
+    let said = String::from_utf8_lossy(&events);
+    for (tag, times) in [
+        ("loss/training", 40),
+        ("loss/validation", 10),
+        ("accuracy/pitch", 10),
+    ] {
+        assert_eq!(said.matches(tag).count(), times, "{tag}");
+    }
+
+    let samples = std::fs::read_dir(at("samples")).unwrap();
+    let samples: Vec<_> = samples.map(|file| file.unwrap().path()).collect();
+    assert!(!samples.is_empty());
+    for sample in samples {
+        let score = midi::read_file(&sample).unwrap();
+        assert_eq!(score.metres[0].numerator, 4, "{}", sample.display());
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("logs"),
+        "a file where the folder should be",
+    )
+    .unwrap();
+    std::fs::create_dir(folder.path().join("history.json")).unwrap();
+    std::fs::write(folder.path().join("samples"), "the same").unwrap();
+    let config = Config {
+        use_tensorboard: true,
+        sample_every_epochs: Some(1),
+        ..tiny()
+    };
+    assert_eq!(train(config, folder.path(), 2).unwrap(), End::Steps);
+    assert_eq!(history(folder.path()).len(), 10);
 }

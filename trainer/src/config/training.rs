@@ -92,13 +92,13 @@ pub struct Config {
     pub checkpoint_monitor: String,
     /// Best and last are kept, no others.
     pub save_best_only: bool,
-    /// Not supported yet.
+    /// Whether event files for TensorBoard are written.
     pub use_tensorboard: bool,
-    /// Not supported yet.
+    /// Their folder, seen from the checkpoints'.
     pub tensorboard_log_dir: String,
     /// Where checkpoints go, unless `--output` says so.
     pub output_dir: String,
-    /// Whether `history.json` is written.
+    /// Whether `history.json` and the picture `curves.svg` are written.
     pub save_history: bool,
     /// The last checkpoint is always written.
     pub save_final_model: bool,
@@ -161,6 +161,8 @@ pub struct Config {
     pub source_weights: BTreeMap<String, f64>,
     /// Steps between validations; an epoch where nothing is said.
     pub validation_every: Option<u64>,
+    /// Epochs between samples, eight bars each, in the folder `samples`; none where nothing is said.
+    pub sample_every_epochs: Option<u64>,
     /// Segments that a validation looks at.
     pub validation_segments: usize,
     /// Minutes between checkpoints, beside those at validations.
@@ -311,6 +313,7 @@ impl Default for Config {
             genre_balance: 0.5,
             piece_balance: 0.5,
             source_weights: BTreeMap::new(),
+            sample_every_epochs: None,
             validation_every: None,
             validation_segments: 256,
             checkpoint_minutes: 10.0,
@@ -379,10 +382,6 @@ impl Config {
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
         let mut warn = |here: bool, warning| here.then(|| warnings.push(warning));
-        warn(
-            self.use_tensorboard,
-            "use_tensorboard is not supported yet: see history.json",
-        );
         warn(
             self.early_stopping_monitor != VAL_LOSS,
             "early_stopping_monitor is not val_loss, the validation loss is watched all the same",

@@ -83,13 +83,14 @@ impl Display {
 
     pub(super) fn validation(&self, record: &Record, best: bool) {
         self.say(&format!(
-            "step {} ({:.1} M tokens, {}): training loss {:.4}, validation loss {:.4}{}",
+            "step {} ({:.1} M tokens, {}): training loss {:.4}, validation loss {:.4}{}; right: {}",
             record.step,
             record.tokens as f64 / 1e6,
             duration(record.seconds),
             record.training_loss,
             record.validation_loss,
-            if best { ", the best" } else { "" }
+            if best { ", the best" } else { "" },
+            accuracy(record)
         ));
     }
 
@@ -105,6 +106,13 @@ impl Display {
             None => eprintln!("{line}"),
         }
     }
+}
+
+/// Shares by kind of token, in per cent.
+fn accuracy(record: &Record) -> String {
+    let shares = record.accuracy.iter();
+    let shares = shares.map(|(kind, share)| format!("{kind} {:.0} %", 100.0 * share));
+    shares.collect::<Vec<_>>().join(", ")
 }
 
 fn fade(mean: &mut Option<f64>, new: f64) {

@@ -3,11 +3,12 @@
 //! Each worker runs torch on one thread of its own. On the few cores of a desktop that is faster
 //! than all cores on one operation after another, and does not suffer when others use a core too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use famam_shared::encoding::Encoding;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tch::Tensor;
+use tch::{Reduction, Tensor};
 
 use crate::batches::Segment;
 use crate::config::training::Config;
@@ -116,19 +117,64 @@ impl Workers {
         Some(loss)
     }
 
-    /// The mean loss on `segments`, nats a token, without label smoothing.
-    pub fn evaluate(&mut self, config: &Config, segments: &[Segment]) -> f64 {
-        let scored: usize = segments.iter().map(Segment::scored).sum();
+    /// How well `segments` are foretold, without dropout and label smoothing.
+    pub fn evaluate(
+        &mut self,
+        config: &Config,
+        segments: &[Segment],
+        encoding: &dyn Encoding,
+    ) -> Evaluation {
         let micro = micro_batches(segments, config.micro_batch_tokens);
-        let losses = each(&mut self.replicas, micro, |model, segments| {
+        let parts = each(&mut self.replicas, micro, |model, segments| {
             let batch = Ragged::new(
                 segments.iter().map(|s| (&s.tokens[..], s.first)),
                 model.device(),
             );
-            tch::no_grad(|| model.loss(&batch, &mut Dropout::none(), 0.0)).double_value(&[])
+            tch::no_grad(|| {
+                let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
+                let logits = model.logits(&hidden.index_select(0, &batch.scored));
+                let right = logits.argmax(-1, false).eq_tensor(&batch.targets);
+                let mut hits = vec![false; right.numel()];
+                right.copy_data(&mut hits, right.numel());
+                let loss = logits.cross_entropy_loss::<&Tensor>(
+                    &batch.targets,
+                    None,
+                    Reduction::Sum,
+                    -100,
+                    0.0,
+                );
+                (loss.double_value(&[]), hits)
+            })
         });
-        losses.iter().sum::<f64>() / scored.max(1) as f64
+        let targets = segments.iter().flat_map(|s| &s.tokens[s.first..]);
+        let hits = parts.iter().flat_map(|(_, hits)| hits);
+        let mut counts = BTreeMap::<&str, (u64, u64)>::new();
+        for (&token, &hit) in std::iter::zip(targets, hits) {
+            let (right, all) = counts.entry(encoding.kind(token)).or_default();
+            (*right, *all) = (*right + u64::from(hit), *all + 1);
+        }
+        let scored: usize = segments.iter().map(Segment::scored).sum();
+        let shares = counts.into_iter();
+        Evaluation {
+            loss: parts.iter().map(|(loss, _)| loss).sum::<f64>() / scored.max(1) as f64,
+            accuracy: shares
+                .map(|(kind, (right, all))| (kind.to_owned(), right as f64 / all as f64))
+                .collect(),
+        }
     }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.replicas[0]
+    }
+}
+
+/// How well a model foretells music.
+pub struct Evaluation {
+    /// Mean loss, nats a token.
+    pub loss: f64,
+    /// Share of the tokens of each kind that the model held for the likeliest.
+    pub accuracy: BTreeMap<String, f64>,
 }
 
 /// Neighbouring segments, together about as long as `tokens` and no longer where they are several.

@@ -142,6 +142,7 @@ impl Config {
             ("epochs", Some(self.epochs)),
             ("steps", self.steps),
             ("validation_every", self.validation_every),
+            ("sample_every_epochs", self.sample_every_epochs),
         ] {
             if number == Some(0) {
                 return value(field, "0".to_owned(), "at least 1");
