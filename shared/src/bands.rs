@@ -41,6 +41,18 @@ impl Bands {
         Self(ranked.collect())
     }
 
+    /// These, and those of `earlier` for genres that these do not have.
+    pub fn or(mut self, earlier: Bands) -> Self {
+        for (i, bands) in earlier.0.into_iter().enumerate() {
+            match self.0.get_mut(i) {
+                Some(own) if own.is_empty() => *own = bands,
+                Some(_) => {}
+                None => self.0.push(bands),
+            }
+        }
+        self
+    }
+
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -166,5 +178,16 @@ mod tests {
         assert_eq!(bands.0[1].len(), MOST);
         assert_eq!(bands.0[1][0], set(&[99]));
         assert_eq!(bands.0[0], bands.0[1]);
+    }
+
+    #[test]
+    fn what_was_counted_earlier_stays_where_nothing_new_was() {
+        let earlier = Bands::count(3, [(1, set(&[0])), (2, set(&[40]))]);
+        let both = Bands::count(4, [(2, set(&[41])), (3, set(&[60]))]).or(earlier);
+        let rows = both.0[1..].iter().map(|row| row[0]);
+        assert_eq!(
+            rows.collect::<Vec<_>>(),
+            [set(&[0]), set(&[41]), set(&[60])]
+        );
     }
 }

@@ -8,6 +8,8 @@
 
 mod wire;
 
+use std::collections::HashMap;
+
 use sha2::{Digest, Sha256};
 
 use crate::encoding::SettingsError;
@@ -128,6 +130,16 @@ impl Bundle {
             return Err(BundleError::Foreign { why: OTHER_GRAPH });
         }
         Ok(Self { manifest, model })
+    }
+
+    /// The weights by their names in [`crate::architecture`], row by row; those in 8 bits as the
+    /// floats that they stand for.
+    pub fn weights(&self) -> Result<HashMap<String, Vec<f32>>, BundleError> {
+        let Architecture::Transformer(t) = &self.manifest.architecture;
+        let tensors = wire::initializers(wire::outline(&self.model)?.graph);
+        let tensors = tensors.collect::<Result<Vec<&[u8]>, _>>()?;
+        let (precision, positions) = (self.manifest.precision, self.manifest.context.tokens);
+        Ok(graph::values(t, precision, positions, |i| tensors[i]))
     }
 }
 

@@ -13,10 +13,12 @@ mod linear;
 mod transformer;
 mod weights;
 
+use std::collections::HashMap;
+
 use crate::architecture::{Positions, Transformer};
 use crate::manifest::{Dimension, Precision, StateTensor};
 use crate::onnx::{self, Graph, Model, OperatorSet};
-use weights::Stored;
+use weights::{Form, Stored};
 
 /// The position in `kpos` of a slot that holds no key: greater than any token's.
 pub const EMPTY: usize = 1 << 20;
@@ -121,6 +123,54 @@ pub(crate) struct Weight {
 /// The graph of `t` without values; `t` must have passed [`check`].
 pub(crate) fn skeleton(t: &Transformer, precision: Precision, positions: usize) -> Skeleton {
     transformer::skeleton(t, precision, positions)
+}
+
+/// The weights of `t`, by name, from the bytes that `raw` gives for an initializer; those in 8 bits
+/// as the floats nearest to what they stand for.
+pub(crate) fn values<'a>(
+    t: &Transformer,
+    precision: Precision,
+    positions: usize,
+    raw: impl Fn(usize) -> &'a [u8],
+) -> HashMap<String, Vec<f32>> {
+    let Skeleton { graph, weights } = skeleton(t, precision, positions);
+    let read = |weight: &Weight| {
+        let shape = &graph.initializers[weight.initializer].dims;
+        weight.stored.form.values(raw(weight.initializer), shape)
+    };
+    let (scales, matrices): (Vec<&Weight>, Vec<&Weight>) = weights
+        .iter()
+        .partition(|weight| weight.stored.form == Form::Scales);
+    let scales: HashMap<&[String], Vec<f32>> = scales
+        .into_iter()
+        .map(|weight| (&weight.stored.names[..], read(weight)))
+        .collect();
+    let lengths: HashMap<String, usize> = t
+        .weights()
+        .into_iter()
+        .map(|(name, shape)| (name, shape.iter().product()))
+        .collect();
+    let mut found = HashMap::new();
+    for weight in matrices {
+        let names = &weight.stored.names;
+        let mut values = read(weight);
+        if let (Form::Rows | Form::Columns, Some(scales)) =
+            (weight.stored.form, scales.get(&names[..]))
+        {
+            let width = values.len() / scales.len().max(1);
+            for (row, scale) in std::iter::zip(values.chunks_exact_mut(width.max(1)), scales) {
+                row.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        let mut rest = &values[..];
+        for name in names {
+            let (own, others) =
+                rest.split_at(lengths.get(name).copied().unwrap_or(0).min(rest.len()));
+            found.insert(name.clone(), own.to_vec());
+            rest = others;
+        }
+    }
+    found
 }
 
 /// The model around a graph.

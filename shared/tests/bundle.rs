@@ -46,6 +46,39 @@ fn a_bundle_comes_back() {
     }
 }
 
+#[test]
+fn weights_come_back_exactly_and_in_8_bits_to_half_a_step() {
+    for t in [
+        small(rotary()),
+        model::medium(rotary()),
+        model::medium(model::relative()),
+    ] {
+        let weights = weights(&t, 1);
+        for precision in [Precision::Fp32, Precision::Int8] {
+            let file = model::file(&t, &weights, precision, 128);
+            let read = Bundle::read(&file).unwrap().weights().unwrap();
+            assert_eq!(read.len(), weights.len());
+            let mut rounded = 0;
+            for (name, shape) in t.weights() {
+                let (wrote, read) = (&weights[&name], &read[&name]);
+                assert_eq!(wrote.len(), read.len(), "{name}");
+                let width = *shape.last().unwrap();
+                for (wrote, read) in std::iter::zip(wrote.chunks(width), read.chunks(width)) {
+                    let reach = wrote.iter().fold(0f32, |a, w| a.max(w.abs()));
+                    for (a, b) in std::iter::zip(wrote, read) {
+                        rounded += usize::from(a != b);
+                        assert!(
+                            (a - b).abs() <= reach / 63.0 * 0.5001,
+                            "{name}: {a} and {b}"
+                        );
+                    }
+                }
+            }
+            assert_eq!(rounded > 0, precision == Precision::Int8);
+        }
+    }
+}
+
 /// Any ONNX tool finds the manifest.
 #[test]
 fn the_manifest_is_in_the_metadata() {

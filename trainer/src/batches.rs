@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use famam_shared::bands::Bands;
 use famam_shared::encoding;
-use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
+use famam_shared::encoding::{Body, Conditioning, Encoding, SettingsError, Token};
 use famam_shared::vocabulary::Vocabulary;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -74,6 +74,17 @@ impl Music {
                 shifts,
             },
         })
+    }
+
+    /// Takes on a larger vocabulary, that of a model which is to go on with this music.
+    pub fn adopt(&mut self, vocabulary: &Vocabulary) -> Result<(), SettingsError> {
+        self.encoding = self.spec.build(vocabulary.genres.len())?;
+        for piece in self.train.iter_mut().chain(&mut self.validation) {
+            let name = self.vocabulary.genres.get(usize::from(piece.genre));
+            piece.genre = name.and_then(|name| vocabulary.genre(name)).unwrap_or(0);
+        }
+        self.vocabulary = vocabulary.clone();
+        Ok(())
     }
 
     /// Which instruments play together in each genre of the training split.

@@ -18,6 +18,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::training::Config;
 use crate::dataset;
 use crate::model::{Model, WeightsError};
+use crate::pretrained::Origin;
 
 /// The format's version that this build writes; older ones open, newer ones are refused.
 pub const VERSION: u32 = 1;
@@ -48,6 +49,9 @@ pub struct State {
     /// Which instruments play together in each genre of the training split.
     #[serde(default)]
     pub bands: Bands,
+    /// The model that it started from, where it did not start from nothing.
+    #[serde(default)]
+    pub from: Option<Origin>,
     /// What it is trained on.
     pub data_set: DataSet,
     /// Bars of a segment, as config and data set have it.
@@ -126,7 +130,8 @@ pub struct Record {
     pub seconds: f64,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Mean training loss since the validation before, nats a token.
+    /// Mean training loss since the validation before, nats a token; the validation loss where there was no
+    /// step.
     pub training_loss: f64,
     /// Validation loss, nats a token.
     pub validation_loss: f64,

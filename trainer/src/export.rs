@@ -233,14 +233,18 @@ fn write(manifest: &Manifest, model: &Model) -> Result<Vec<u8>, Error> {
 fn validation(state: &State, path: &Path) -> Result<Vec<Window>, Error> {
     let failed = |source| Error::Dataset { source };
     let data_set = Dataset::open(path).map_err(failed)?;
-    let music = Music::read(&data_set).map_err(failed)?;
-    let same = music.spec == state.encoding && music.vocabulary == state.vocabulary;
+    let mut music = Music::read(&data_set).map_err(failed)?;
+    let known = |genre: &String| state.vocabulary.genre(genre).is_some();
+    let same = music.spec == state.encoding && music.vocabulary.genres.iter().all(known);
     let another = || Error::Another {
         path: path.display().to_string(),
     };
     if !same || music.validation.is_empty() {
         return Err(another());
     }
+    music
+        .adopt(&state.vocabulary)
+        .map_err(evaluate::Error::from)?;
     let count = state.config.validation_segments;
     let draw = Draw::new(&state.config, &music, &music.validation).unshifted();
     if !draw.can_draw() {

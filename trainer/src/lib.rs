@@ -14,6 +14,7 @@ pub mod info;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;
+pub mod pretrained;
 pub mod schedule;
 pub mod scoring;
 pub mod train;

@@ -18,6 +18,7 @@ use crate::config;
 use crate::config::training::Config;
 use crate::dataset::{self, Dataset};
 use crate::model::Model;
+use crate::pretrained::{self, Pretrained};
 use crate::{parallel, schedule};
 
 mod curves;
@@ -40,6 +41,10 @@ pub struct Args {
     /// The data set (HDF5, from `famam-trainer build`)
     #[arg(long)]
     pub dataset: PathBuf,
+    /// Starts from this model: a bundle (.onnx), a checkpoint, or the folder of a run. Its architecture is
+    /// kept, whatever the config says; genres that it lacks are added
+    #[arg(long, value_name = "MODEL")]
+    pub from: Option<PathBuf>,
     /// Folder for checkpoints; goes on where a run of the same config stopped in it [default: the config's output_dir]
     #[arg(long)]
     pub output: Option<PathBuf>,
@@ -66,6 +71,9 @@ pub enum Error {
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The model to start from.
+    #[error(transparent)]
+    Pretrained(#[from] pretrained::Error),
     /// A split has no pieces.
     #[error("the data set {path} has no {split} pieces: build it from more songs")]
     Empty {
@@ -137,7 +145,7 @@ pub enum End {
 
 /// Runs `famam-trainer train`.
 pub fn run(args: &Args) -> Result<(), Error> {
-    let config = Config::load(&args.config)?;
+    let mut config = Config::load(&args.config)?;
     for warning in config.warnings() {
         eprintln!("note: {warning}");
     }
@@ -149,7 +157,15 @@ pub fn run(args: &Args) -> Result<(), Error> {
     for note in data_set.config().without_effect(config.max_seq_length) {
         eprintln!("note: of the data set's config {note}");
     }
-    let music = Music::read(&data_set)?;
+    let mut music = Music::read(&data_set)?;
+    let mut from = args.from.as_deref().map(Pretrained::open).transpose()?;
+    if let Some(model) = &mut from {
+        config = config.with_architecture(&model.architecture);
+        model.meet(&music.spec, &music.vocabulary)?;
+        music
+            .adopt(&model.vocabulary)
+            .map_err(pretrained::Error::from)?;
+    }
     let named = DataSet {
         name: data_set.config().name.clone(),
         path: args.dataset.display().to_string(),
@@ -158,7 +174,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let stop = stop_on_signal();
     let limit = args.max_minutes.map(minutes);
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
-    let end = Run::open(config, &music, named, &folder, threads)?.train(&stop, limit)?;
+    let end = Run::open(config, &music, named, from, &folder, threads)?.train(&stop, limit)?;
     match end {
         End::Steps => eprintln!("done; export {}", folder.join(BEST).display()),
         End::EarlyStop => {
@@ -213,6 +229,7 @@ impl<'a> Run<'a> {
         config: Config,
         music: &'a Music,
         data_set: DataSet,
+        from: Option<Pretrained>,
         folder: &Path,
         threads: usize,
     ) -> Result<Self, Error> {
@@ -268,6 +285,9 @@ impl<'a> Run<'a> {
                 folder: folder.display().to_string(),
                 what,
             };
+            if state.from != from.map(|from| from.origin) {
+                return Err(another("model that it started from (--from)"));
+            }
             if !same_run(&state.config, &config) {
                 return Err(another("config"));
             }
@@ -289,16 +309,26 @@ impl<'a> Run<'a> {
             (
                 State {
                     config,
-                    bands: music.bands(),
+                    bands: music.bands().or(state.bands),
                     data_set,
                     ..state
                 },
                 workers,
             )
         } else {
-            let architecture = config.architecture(music.encoding.vocabulary_size());
-            let model = Model::new(&architecture, config.random_seed, tch::Device::Cpu)
-                .with_precision(config.precision);
+            let (model, origin, bands) = match from {
+                Some(from) => {
+                    let (origin, bands) = (from.origin.clone(), from.bands.clone());
+                    (from.model()?, Some(origin), music.bands().or(bands))
+                }
+                None => {
+                    let architecture = config.architecture(music.encoding.vocabulary_size());
+                    let model = Model::new(&architecture, config.random_seed, tch::Device::Cpu);
+                    (model, None, music.bands())
+                }
+            };
+            let architecture = model.architecture().clone();
+            let model = model.with_precision(config.precision);
             let workers = Workers::new(model, &config, threads);
             let state = State {
                 version: checkpoint::VERSION,
@@ -307,7 +337,8 @@ impl<'a> Run<'a> {
                 architecture,
                 encoding: music.spec.clone(),
                 vocabulary: music.vocabulary.clone(),
-                bands: music.bands(),
+                bands,
+                from: origin,
                 data_set,
                 progress: Progress::default(),
             };
@@ -341,6 +372,10 @@ impl<'a> Run<'a> {
         let mut saved = Instant::now();
         let every = minutes(self.state.config.checkpoint_minutes);
         let mut display = Display::new(&self.state, self.steps);
+        if self.state.from.is_some() && self.state.progress.history.is_empty() {
+            // What fine-tuning has to beat.
+            self.validate(&mut display)?;
+        }
         let end = loop {
             let patience = self.state.config.early_stopping_patience.max(1);
             if self.state.config.use_early_stopping && self.state.progress.stale >= patience {
@@ -432,7 +467,10 @@ impl<'a> Run<'a> {
             tokens: progress.tokens,
             seconds: progress.seconds,
             learning_rate: schedule::learning_rate(config, progress.step, self.steps),
-            training_loss: progress.loss_sum / progress.loss_count.max(1) as f64,
+            training_loss: match progress.loss_count {
+                0 => evaluation.loss,
+                count => progress.loss_sum / count as f64,
+            },
             validation_loss: evaluation.loss,
             accuracy: evaluation.accuracy,
         };

@@ -39,7 +39,7 @@ fn config() -> Config {
 /// A small checkpoint.
 fn file() -> Vec<u8> {
     let (folder, music) = (tempfile::tempdir().unwrap(), music());
-    let mut run = Run::open(config(), &music, data_set(), folder.path(), 1).unwrap();
+    let mut run = Run::open(config(), &music, data_set(), None, folder.path(), 1).unwrap();
     run.train(&AtomicBool::new(false), None).unwrap();
     std::fs::read(folder.path().join(LAST)).unwrap()
 }
@@ -170,7 +170,7 @@ fn child() {
                 let right = stated.is_none() || stated == stated_hash(&mend(file));
                 assert!(right, "a file with a broken hash was opened");
                 opened[i].0 += 1;
-                let run = Run::open(config(), &music, data_set(), folder.path(), 1);
+                let run = Run::open(config(), &music, data_set(), None, folder.path(), 1);
                 opened[i].1 += u64::from(run.is_ok());
             }
         }

@@ -122,7 +122,7 @@ fn weights_that_leave_nothing_to_draw_are_refused() {
             source_weights: std::iter::zip(sources, weights).collect(),
             ..tiny()
         };
-        let run = Run::open(config, &music, data_set(), folder.path(), 1);
+        let run = Run::open(config, &music, data_set(), None, folder.path(), 1);
         run.map(|_| ()).map_err(|error| error.to_string())
     };
     open([1.0, 0.0]).unwrap();

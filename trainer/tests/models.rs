@@ -108,6 +108,10 @@ fn sequences_of_a_batch_do_not_see_one_another_nor_the_future() {
 #[test]
 fn checkpoints_of_every_architecture_become_bundles() {
     for config in configs() {
+        let architecture = config.architecture(100);
+        let same = Config::default().with_architecture(&architecture);
+        assert_eq!(same.architecture(100), architecture);
+
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(BEST);
         let music = music();
@@ -116,7 +120,8 @@ fn checkpoints_of_every_architecture_become_bundles() {
             dropout_rate: 0.0,
             ..config
         };
-        let mut run = Run::open(config.clone(), &music, data_set(), folder.path(), 2).unwrap();
+        let mut run =
+            Run::open(config.clone(), &music, data_set(), None, folder.path(), 2).unwrap();
         run.train(&AtomicBool::new(false), None).unwrap();
         // Weights that are large enough to tell mistakes.
         let mut stored = checkpoint::read(&path).unwrap();
@@ -173,7 +178,7 @@ fn a_newer_checkpoint_is_refused_with_a_sentence() {
         steps: Some(1),
         ..tiny()
     };
-    Run::open(config, &music, data_set(), folder.path(), 1)
+    Run::open(config, &music, data_set(), None, folder.path(), 1)
         .unwrap()
         .train(&AtomicBool::new(false), None)
         .unwrap();

@@ -35,7 +35,7 @@ fn history(folder: &Path) -> Vec<Record> {
 
 fn train(config: Config, folder: &Path, threads: usize) -> Result<End, Error> {
     let music = music();
-    let mut run = Run::open(config, &music, data_set(), folder, threads)?;
+    let mut run = Run::open(config, &music, data_set(), None, folder, threads)?;
     run.train(&AtomicBool::new(false), None)
 }
 
@@ -122,7 +122,7 @@ fn a_run_that_is_stopped_goes_on_as_if_it_had_not_been() {
     let music = music();
     let mut sittings = 0;
     loop {
-        let mut run = Run::open(tiny(), &music, data_set(), parts.path(), 2).unwrap();
+        let mut run = Run::open(tiny(), &music, data_set(), None, parts.path(), 2).unwrap();
         sittings += 1;
         let limit = Some(Duration::from_millis(40));
         if run.train(&AtomicBool::new(false), limit).unwrap() == End::Steps {
@@ -190,7 +190,7 @@ fn a_folder_keeps_its_run() {
     assert!(error.contains("another config"), "{error}");
     let (music, mut data_set) = (music(), data_set());
     data_set.hash = "1".to_owned();
-    let error = Run::open(short, &music, data_set, folder.path(), 1)
+    let error = Run::open(short, &music, data_set, None, folder.path(), 1)
         .err()
         .unwrap()
         .to_string();

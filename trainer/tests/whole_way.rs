@@ -430,3 +430,113 @@ fn file_tokens(dataset: &Dataset, name: &str) -> usize {
     let mut pieces = pieces.filter(|piece| piece.name == name);
     pieces.next().unwrap().body.tokens.len()
 }
+
+/// The first record of a run's history.
+fn start(folder: &Path, run: &str) -> Value {
+    let text = std::fs::read_to_string(folder.join(run).join("history.json")).unwrap();
+    serde_json::from_str::<Value>(&text).unwrap()[0].clone()
+}
+
+#[test]
+fn a_model_goes_on_with_other_music() {
+    let config = Config {
+        dropout_rate: 0.0,
+        ..tiny()
+    };
+    let folder = trained(&config);
+    let folder = folder.path();
+    let output = export(folder, &["-o", "int8.onnx", "--int8"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let tune = |from: &str, set: &str, output: &str| {
+        let arguments = [
+            "train",
+            "tune.json",
+            "--dataset",
+            set,
+            "--from",
+            from,
+            "--output",
+            output,
+        ];
+        command(folder, &arguments).output().unwrap()
+    };
+    // The architecture is the model's, whatever the config says.
+    let config = Config {
+        steps: Some(8),
+        d_model: 64,
+        num_layers: 3,
+        ..config
+    };
+    write(folder.join("tune.json"), &json!(config));
+
+    let best = checkpoint::read(&folder.join("run").join(BEST)).unwrap();
+    let reached = best.state.progress.best.unwrap();
+    let loss = |run: &str| start(folder, run)["validation_loss"].as_f64().unwrap();
+    for (from, run, most) in [("run", "again", 1e-9), ("int8.onnx", "from8", 0.01)] {
+        let output = tune(from, "set.h5", run);
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(start(folder, run)["step"], 0);
+        let rise = loss(run) / reached - 1.0;
+        assert!(rise.abs() <= most, "{from}: {reached} to {}", loss(run));
+    }
+
+    // A genre that it never saw, and one that it did.
+    for genre in ["polka", "waltz"] {
+        std::fs::create_dir_all(folder.join("more").join(genre)).unwrap();
+    }
+    for i in 0..12 {
+        let name = format!("more/{}/{i}.mid", ["polka", "waltz"][i % 2]);
+        midi::write_file(folder.join(name), &song(100 + i as u64, 8, 12)).unwrap();
+    }
+    let mut build: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.join("build.json")).unwrap()).unwrap();
+    build["input_dirs"] = json!(["more"]);
+    build["output_path"] = json!("more.h5");
+    write(folder.join("more.json"), &build);
+    run(folder, &["build", "more.json"]);
+    let output = tune("int8.onnx", "more.h5", "tuned");
+    assert!(output.status.success(), "{}", said(&output));
+    let tuned = checkpoint::read(&folder.join("tuned").join(LAST))
+        .unwrap()
+        .state;
+    assert_eq!(tuned.vocabulary.genres, ["any", "rock", "waltz", "polka"]);
+    assert_eq!(
+        tuned.from.as_ref().unwrap().name,
+        best.state.config.model_name
+    );
+    run(
+        folder,
+        &["export", "tuned/last", "-o", "tuned.onnx", "--int8"],
+    );
+    let bundle = Bundle::read(&std::fs::read(folder.join("tuned.onnx")).unwrap()).unwrap();
+    assert!(bundle.manifest.vocabulary.genre("polka").is_some());
+    play(&bundle);
+    run(folder, &["evaluate", "tuned.onnx", "--dataset", "more.h5"]);
+
+    // What it started from belongs to the run.
+    let arguments = [
+        "train",
+        "tune.json",
+        "--dataset",
+        "set.h5",
+        "--output",
+        "again",
+    ];
+    let output = command(folder, &arguments).output().unwrap();
+    assert!(
+        said(&output).contains("another model that it started from (--from)"),
+        "{}",
+        said(&output)
+    );
+    build["positions_per_bar"] = json!(16);
+    build["output_path"] = json!("coarse.h5");
+    write(folder.join("coarse.json"), &build);
+    run(folder, &["build", "coarse.json"]);
+    let output = tune("int8.onnx", "coarse.h5", "no");
+    assert!(
+        said(&output).contains("\"positions_per_bar\":"),
+        "{}",
+        said(&output)
+    );
+    assert!(!folder.join("no").exists());
+}

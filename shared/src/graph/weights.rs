@@ -65,6 +65,32 @@ impl Form {
     }
 }
 
+impl Form {
+    /// What [`Form::bytes`] was given, of integers those of the file: row `r` is to be multiplied by
+    /// scale `r`. `shape` is the tensor's in the file.
+    pub(super) fn values(self, raw: &[u8], shape: &[i64]) -> Vec<f32> {
+        let floats = || {
+            raw.chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        };
+        let integers = || raw.iter().map(|&b| f32::from(b as i8));
+        let width = *shape.last().unwrap_or(&1) as usize;
+        let [.., a, b] = *shape else {
+            return floats().collect();
+        };
+        match self {
+            Self::Plain | Self::Scales => floats().collect(),
+            Self::Transposed => floats()
+                .collect::<Vec<_>>()
+                .chunks_exact((a * b) as usize)
+                .flat_map(|matrix| transpose(matrix, width))
+                .collect(),
+            Self::Rows => integers().collect(),
+            Self::Columns => transpose(&integers().collect::<Vec<_>>(), width),
+        }
+    }
+}
+
 /// The transpose of a matrix with rows of `width`.
 fn transpose<T: Copy>(matrix: &[T], width: usize) -> Vec<T> {
     (0..width)

@@ -440,4 +440,32 @@ impl Config {
             embedding_scale: self.embedding_scale.unwrap_or((self.d_model as f32).sqrt()),
         }
     }
+
+    /// This config for a model that is there: [`Config::architecture`] is `t`.
+    pub fn with_architecture(self, t: &Transformer) -> Self {
+        let config = Self {
+            model_type: ModelType::Transformer,
+            num_layers: t.layers,
+            d_model: t.d_model,
+            num_heads: t.heads,
+            kv_heads: Some(t.kv_heads),
+            d_ff: t.d_ff,
+            activation: t.activation,
+            tied: t.tied,
+            embedding_scale: Some(t.embedding_scale),
+            ..self
+        };
+        match t.positions {
+            Positions::Relative { max_distance } => Self {
+                positions: Some(PositionsKind::Relative),
+                max_relative_position: max_distance,
+                ..config
+            },
+            Positions::Rotary { theta } => Self {
+                positions: Some(PositionsKind::Rotary),
+                rotary_theta: theta,
+                ..config
+            },
+        }
+    }
 }

@@ -229,6 +229,7 @@ mod tests {
             encoding,
             vocabulary,
             bands: Default::default(),
+            from: None,
             data_set: DataSet {
                 name: String::new(),
                 path: String::new(),
