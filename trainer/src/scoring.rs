@@ -98,7 +98,10 @@ pub fn windows(
         music.extend_from_slice(&tokens[range.clone()]);
         let stream = encoding.segment(conditioning, &music, body.states[state], 0);
         let tokens = stream.unwrap_or_default();
-        let first = tokens.len().saturating_sub(range.end - done);
+        // What refers to notes before the window is not in it.
+        let seen = music.len() - (range.end - done);
+        let scored = encoding.alone(&music).len() - encoding.alone(&music[..seen]).len();
+        let first = tokens.len().saturating_sub(scored);
         windows.push(Window {
             piece,
             tokens,
@@ -123,7 +126,7 @@ pub fn windows(
             let positions = done.saturating_sub(room / 2)..done;
             let begin = positions
                 .into_iter()
-                .find(|&i| encoding.kind(tokens[i]) == "position");
+                .find(|&i| matches!(encoding.kind(tokens[i]), "position" | "time shift"));
             let begin = begin.unwrap_or(done - 1);
             let until = cut(begin + room);
             from = bars.partition_point(|&bar| bar as usize <= begin) - 1;

@@ -167,7 +167,12 @@ fn every_piece_is_its_quantized_file() {
         );
         assert_eq!(piece.notes as usize, read.note_count());
         assert_eq!(piece.source, "source");
-        let instruments: Vec<u8> = piece.instruments.iter().map(Instrument::index).collect();
+        let instruments: Vec<u8> = piece
+            .body
+            .instruments
+            .iter()
+            .map(Instrument::index)
+            .collect();
         assert_eq!(instruments, [33, 80, 128]);
         let mut stream = encoding.head(&Conditioning::default());
         stream.extend(&piece.body.tokens);

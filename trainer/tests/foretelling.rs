@@ -59,7 +59,9 @@ fn segments_are_streams_of_whole_bars_and_fit() {
             if given != &encoding.head(&Conditioning::default())[2..] {
                 let occur = Conditioning {
                     genre: 0,
-                    instruments: Some(encoding.instruments(&tokens[segment.first..])),
+                    instruments: Some(
+                        encoding.instruments(&Body::default(), &tokens[segment.first..]),
+                    ),
                 };
                 assert_eq!(given, &encoding.head(&occur)[2..]);
                 conditioned_segments += 1;
@@ -212,7 +214,7 @@ fn every_token_of_a_piece_is_scored_once() {
             for bars in [1, 2, 3, 8, 300] {
                 let given = Conditioning {
                     genre: 1,
-                    instruments: Some(piece.instruments),
+                    instruments: Some(piece.body.instruments),
                 };
                 for conditioning in [Conditioning::default(), given] {
                     let scored = scored(&piece.body, Context { tokens, bars }, &conditioning);
@@ -309,7 +311,7 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
             false => Conditioning::default(),
             true => Conditioning {
                 genre: piece.genre,
-                instruments: Some(piece.instruments),
+                instruments: Some(piece.body.instruments),
             },
         };
         let mut bits = 0.0;
