@@ -1,6 +1,9 @@
 //! Encodings: a quantized [`Score`] to tokens and back, and the grammar of what may follow.
 //!
-//! Each encoding is one file. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly.
+//! Each encoding is one file: `multitrack`, and the monophonic `remi` and `event`, which make a
+//! stream of each track. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly; of a monophonic
+//! encoding's streams each gives its track, and all of them the same bars. What encodings have in
+//! common is the [`Lexicon`], which says what their tokens are, the bars, and the grammar's head.
 //! A stream is a *head* (what the music is conditioned on) and a *body* (its bars):
 //!
 //! ```text
@@ -10,12 +13,26 @@
 //! The head is what a request asks for; it stands in training exactly as in generation.
 //! Data sets keep bodies only, see [`Body`].
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::instrument::{Instrument, InstrumentSet};
-use crate::score::{Metre, Note, Score};
+use crate::quantize;
+use crate::score::{Metre, Note, Score, Track};
 
+mod bars;
+pub mod event;
+mod grammar;
+mod lexicon;
 pub mod multitrack;
+pub mod remi;
+
+pub use bars::Bars;
+pub(crate) use bars::score as score_of;
+pub use lexicon::Lexicon;
+
+use lexicon::Kind;
 
 /// One token: an index into the vocabulary of an encoding.
 pub type Token = u16;
@@ -106,7 +123,8 @@ impl TokenSet {
 pub struct Conditioning {
     /// Index into the vocabulary's genres; 0 is *any*.
     pub genre: u16,
-    /// The instruments that occur; `None` is *any*.
+    /// The instruments that occur; `None` is *any*. To a monophonic encoding the first of them is
+    /// said, drums before all programs.
     pub instruments: Option<InstrumentSet>,
 }
 
@@ -129,6 +147,8 @@ pub struct Body {
     pub bars: Vec<u32>,
     /// What is in force in each bar (after its own changes).
     pub states: Vec<BarState>,
+    /// What plays in it.
+    pub instruments: InstrumentSet,
 }
 
 /// Why a sequence of tokens is none of an encoding's.
@@ -147,14 +167,42 @@ pub struct DecodeError {
 
 /// A quantized score to tokens and back.
 pub trait Encoding: Send + Sync {
-    /// Tokens in the vocabulary.
-    fn vocabulary_size(&self) -> usize;
-    /// The quantization after which encoding and decoding lose nothing.
-    fn quantize_settings(&self) -> &crate::quantize::Settings;
+    /// What its tokens say.
+    fn lexicon(&self) -> &Lexicon;
     /// The bodies of a quantized score: one, or one for each track in a monophonic encoding.
     fn encode(&self, score: &Score) -> Vec<Body>;
+    /// Reads one bar of a stream, from its BAR on, after those that `bars` has read.
+    fn decode_bar(&self, tokens: &[Token], bars: &mut Bars);
+    /// The grammar, before BOS.
+    fn grammar(&self) -> Box<dyn Grammar>;
+
+    /// `tokens`, which begin with a BAR of a body, as they stand alone: without what refers to a
+    /// note that began before them.
+    fn alone<'t>(&self, tokens: &'t [Token]) -> Cow<'t, [Token]> {
+        Cow::Borrowed(tokens)
+    }
+
+    /// The instruments that `tokens`, a part of `body`, are conditioned on: those that play there;
+    /// in a monophonic encoding the body's one, even where it rests.
+    fn instruments(&self, body: &Body, _tokens: &[Token]) -> InstrumentSet {
+        body.instruments
+    }
+
+    /// Tokens in the vocabulary.
+    fn vocabulary_size(&self) -> usize {
+        self.lexicon().size()
+    }
+
+    /// The quantization after which encoding and decoding lose nothing.
+    fn quantize_settings(&self) -> &quantize::Settings {
+        self.lexicon().settings()
+    }
+
     /// The head that conditions a stream: BOS, genre, instruments.
-    fn head(&self, conditioning: &Conditioning) -> Vec<Token>;
+    fn head(&self, conditioning: &Conditioning) -> Vec<Token> {
+        self.lexicon().head(conditioning)
+    }
+
     /// A whole stream for bars of a body: the head, then `tokens` (which start at a BAR) with the
     /// first bar's metre and tempo stated, `semitones` higher. `None` where a pitch would leave
     /// MIDI's range.
@@ -164,24 +212,73 @@ pub trait Encoding: Send + Sync {
         tokens: &[Token],
         first: BarState,
         semitones: i32,
-    ) -> Option<Vec<Token>>;
-    /// The instruments that play in `tokens`, a part of a body.
-    fn instruments(&self, tokens: &[Token]) -> InstrumentSet;
-    /// What one bar of a body says.
-    fn decode_bar(&self, tokens: &[Token]) -> BarContent;
+    ) -> Option<Vec<Token>> {
+        let lexicon = self.lexicon();
+        let tokens = self.alone(tokens);
+        let mut stream = self.head(conditioning);
+        stream.extend([self.special().bar, first.metre, first.tempo]);
+        stream.extend_from_slice(&tokens[lexicon.after_state(&tokens)..]);
+        if semitones != 0 {
+            lexicon.transpose(&mut stream, semitones)?;
+        }
+        Some(stream)
+    }
+
+    /// Ready to read the bars after `head`.
+    fn bars(&self, head: &[Token]) -> Bars {
+        Bars::new(self.lexicon(), head)
+    }
+
     /// The score of a stream from BOS to EOS, or of a part of one from BOS on (a note that is not
-    /// whole is left out). Refuses what the grammar refuses.
-    fn decode(&self, stream: &[Token]) -> Result<Score, DecodeError>;
-    /// The grammar, before BOS.
-    fn grammar(&self) -> Box<dyn Grammar>;
+    /// whole is left out; one whose end is not said ends with the last bar). Refuses what the
+    /// grammar refuses.
+    fn decode(&self, stream: &[Token]) -> Result<Score, DecodeError> {
+        let mut grammar = self.grammar();
+        for (index, &token) in stream.iter().enumerate() {
+            grammar
+                .accept(token)
+                .map_err(|error| DecodeError { index, ..error })?;
+        }
+        let bar = self.special().bar;
+        let head = stream.iter().position(|&token| token == bar);
+        let (head, body) = stream.split_at(head.unwrap_or(stream.len()));
+        let mut bars = self.bars(head);
+        for tokens in body.chunk_by(|_, &next| next != bar) {
+            self.decode_bar(tokens, &mut bars);
+        }
+        bars.finish();
+        Ok(score_of(bars))
+    }
+
     /// The tokens that structure a stream.
-    fn special(&self) -> Special;
+    fn special(&self) -> Special {
+        let only = |kind| self.lexicon().token(kind, 0u16);
+        Special {
+            bos: only(Kind::Bos),
+            eos: only(Kind::Eos),
+            bar: only(Kind::Bar),
+        }
+    }
+
     /// The state tokens of a metre (the nearest that the vocabulary has) and a tempo.
-    fn bar_state(&self, metre: Metre, micros_per_quarter: u32) -> BarState;
+    fn bar_state(&self, metre: Metre, micros_per_quarter: u32) -> BarState {
+        let (lexicon, settings) = (self.lexicon(), self.quantize_settings());
+        let (n, d) = settings.nearest_metre(metre.numerator, metre.denominator);
+        BarState {
+            metre: lexicon.metre_token(n, d),
+            tempo: lexicon.tempo_token(micros_per_quarter),
+        }
+    }
+
     /// What kind of thing `token` says: `"pitch"`, `"velocity"`, …; for accuracies and entropies.
-    fn kind(&self, token: Token) -> &'static str;
+    fn kind(&self, token: Token) -> &'static str {
+        self.lexicon().kind(token)
+    }
+
     /// The token in words, as in `pitch 60`.
-    fn name(&self, token: Token) -> String;
+    fn name(&self, token: Token) -> String {
+        self.lexicon().name(token)
+    }
 }
 
 /// What one bar says.
@@ -212,17 +309,36 @@ pub struct Special {
 pub enum Spec {
     /// [`multitrack::Multitrack`].
     Multitrack(multitrack::Settings),
+    /// [`remi::Remi`].
+    Remi(quantize::Settings),
+    /// [`event::Event`].
+    Event(quantize::Settings),
 }
 
 impl Spec {
     /// The encoding for a vocabulary of `genres` genres, *any* included. Refuses settings that
     /// make no vocabulary.
     pub fn build(&self, genres: usize) -> Result<Box<dyn Encoding>, SettingsError> {
+        Ok(match self.clone() {
+            Spec::Multitrack(settings) => Box::new(multitrack::Multitrack::new(settings, genres)?),
+            Spec::Remi(settings) => Box::new(remi::Remi::new(settings, genres)?),
+            Spec::Event(settings) => Box::new(event::Event::new(settings, genres)?),
+        })
+    }
+
+    /// The encoding's name.
+    pub fn name(&self) -> &'static str {
         match self {
-            Spec::Multitrack(settings) => Ok(Box::new(multitrack::Multitrack::new(
-                settings.clone(),
-                genres,
-            )?)),
+            Spec::Multitrack(_) => "multitrack",
+            Spec::Remi(_) => "remi",
+            Spec::Event(_) => "event",
+        }
+    }
+
+    /// What can be said in it.
+    pub fn settings(&self) -> &quantize::Settings {
+        match self {
+            Spec::Multitrack(settings) | Spec::Remi(settings) | Spec::Event(settings) => settings,
         }
     }
 }

@@ -6,12 +6,15 @@
 //! 2. takes the tokens that the grammar and the request allow ([`Candidates`]),
 //! 3. draws one, with random numbers of its own for each bar,
 //!
-//! and hands out a bar when the next one begins. It can be cancelled between any two tokens.
+//! and hands out a bar when the next one begins and all its notes have ended (which an encoding may
+//! say bars later; at the end of the last bar all notes end). It can be cancelled between any two
+//! tokens.
 //!
 //! The context is a number of whole bars. When it is full the generator prompts anew with the head
 //! and the last half of the bars: positions stay inside what was trained, and the result depends
 //! on the bars that were kept and on nothing else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +23,8 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::{
-    BarState, Conditioning, DecodeError, Encoding, Grammar, SettingsError, Token, TokenSet,
+    self, BarContent, BarState, Bars, Conditioning, DecodeError, Encoding, Grammar, SettingsError,
+    Token, TokenSet,
 };
 use crate::engine::{Engine, EngineError, Stream};
 use crate::instrument::Instrument;
@@ -105,9 +109,13 @@ pub struct Generator {
     kept: Vec<Vec<Token>>,
     /// The bar that is being written, from BAR on.
     current: Vec<Token>,
-    /// The head and all bars that were handed out.
-    written: Vec<Token>,
-    /// Bars handed out.
+    /// What the bars say.
+    bars: Bars,
+    /// The tokens of the bars that were not handed out yet.
+    written: VecDeque<Vec<Token>>,
+    /// What those say that were.
+    handed_out: Vec<BarContent>,
+    /// Bars written.
     index: u32,
     /// Tokens drawn.
     drawn: usize,
@@ -132,15 +140,10 @@ impl Generator {
         let stream = engine
             .open(1, manifest.context.tokens)
             .map_err(|source| GenerationError::Engine { bar: 0, source })?;
-        let written = encoding.head(&request.conditioning);
+        let head = encoding.head(&request.conditioning);
         let mut grammar = encoding.grammar();
-        written
-            .iter()
-            .try_for_each(|&token| grammar.accept(token))?;
+        head.iter().try_for_each(|&token| grammar.accept(token))?;
         let state = encoding.bar_state(request.metre, request.micros_per_quarter);
-        let said = encoding
-            .decode_bar(&[encoding.special().bar, state.metre])
-            .metre;
         let size = encoding.vocabulary_size();
         let mut excluded = TokenSet::new(size);
         (0..size as Token)
@@ -153,11 +156,13 @@ impl Generator {
             cancel,
             context: manifest.context,
             state,
-            metre: said.unwrap_or(request.metre),
+            metre: encoding.lexicon().metre(state),
             excluded,
             kept: Vec::new(),
             current: Vec::new(),
-            written,
+            bars: encoding.bars(&head),
+            written: VecDeque::new(),
+            handed_out: Vec::new(),
             index: 0,
             drawn: 0,
             rng: bar_rng(request.seed, 0),
@@ -176,8 +181,8 @@ impl Generator {
     }
 
     /// All bars that were handed out, as a score.
-    pub fn score(&self) -> Result<Score, DecodeError> {
-        self.encoding.decode(&self.written)
+    pub fn score(&self) -> Score {
+        encoding::score_of(self.handed_out.iter().cloned())
     }
 
     fn engine_error(&self, source: EngineError) -> GenerationError {
@@ -205,9 +210,11 @@ impl Generator {
         Ok(())
     }
 
-    /// Fills the cache anew: the head, the last `keep` bars, and the bar that is being written.
+    /// Fills the cache anew: the head, the last `keep` bars, and the bar that is being written. What
+    /// was struck before these is forgotten, so it ends here.
     fn prompt(&mut self, keep: usize) -> Result<(), GenerationError> {
         self.kept.drain(..self.kept.len() - keep);
+        self.bars.release_before(keep);
         let body: Vec<Token> = self
             .kept
             .iter()
@@ -242,7 +249,7 @@ impl Generator {
     }
 
     /// Writes one bar to its end, up to the next BAR.
-    fn bar(&mut self) -> Result<GeneratedBar, GenerationError> {
+    fn bar(&mut self) -> Result<(), GenerationError> {
         let special = self.encoding.special();
         if !self.started {
             self.started = true;
@@ -280,19 +287,29 @@ impl Generator {
             self.run(&[token])?;
         }
         let tokens = std::mem::take(&mut self.current);
-        self.written.extend_from_slice(&tokens);
-        self.kept.push(tokens.clone());
-        let notes = self.encoding.decode_bar(&tokens).notes;
-        let bar = GeneratedBar {
-            index: self.index,
-            metre: self.metre,
-            tokens,
-            notes,
-        };
+        self.encoding.decode_bar(&tokens, &mut self.bars);
+        self.written.push_back(tokens.clone());
+        self.kept.push(tokens);
         self.index += 1;
         self.rng = bar_rng(self.request.seed, self.index);
         self.ended |= self.index >= self.request.bars;
-        Ok(bar)
+        if self.ended {
+            self.bars.finish();
+        }
+        Ok(())
+    }
+
+    /// The next bar whose notes have all ended.
+    fn hand_out(&mut self) -> Option<GeneratedBar> {
+        let content = self.bars.next()?;
+        let bar = GeneratedBar {
+            index: self.handed_out.len() as u32,
+            metre: self.metre,
+            tokens: self.written.pop_front().unwrap_or_default(),
+            notes: content.notes.clone(),
+        };
+        self.handed_out.push(content);
+        Some(bar)
     }
 }
 
@@ -300,12 +317,18 @@ impl Iterator for Generator {
     type Item = Result<GeneratedBar, GenerationError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
+        loop {
+            if let Some(bar) = self.hand_out() {
+                return Some(Ok(bar));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(error) = self.bar() {
+                self.ended = true;
+                return Some(Err(error));
+            }
         }
-        let bar = self.bar();
-        self.ended |= bar.is_err();
-        Some(bar)
     }
 }
 

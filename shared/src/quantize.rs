@@ -21,7 +21,8 @@ pub struct Settings {
     pub max_duration_bars: u16,
     /// The longest bar, in bars of 4/4.
     pub max_metre_bars: u16,
-    /// Equal bins of MIDI's 128 velocities: 1 to 64.
+    /// Equal bins of MIDI's 128 velocities: 1 to 64; with 0 velocities are not said, and every
+    /// note has the same.
     pub velocity_bins: u16,
 }
 
@@ -89,8 +90,9 @@ impl Settings {
         if !(1..=4).contains(&self.max_metre_bars) {
             return refuse("max_metre_bars", self.max_metre_bars, "expected 1 to 4");
         }
-        if !(1..=64).contains(&self.velocity_bins) {
-            return refuse("velocity_bins", self.velocity_bins, "expected 1 to 64");
+        if self.velocity_bins > 64 {
+            let expected = "expected 1 to 64, or 0 for no velocities";
+            return refuse("velocity_bins", self.velocity_bins, expected);
         }
         Ok(())
     }
@@ -131,12 +133,13 @@ impl Settings {
 
     /// The bin of a velocity.
     pub fn velocity_bin(&self, velocity: u8) -> u16 {
-        (u16::from(velocity) * self.velocity_bins / 128).min(self.velocity_bins - 1)
+        (u16::from(velocity) * self.velocity_bins / 128).min(self.velocity_bins.saturating_sub(1))
     }
 
-    /// The velocity that stands for a bin: its middle.
+    /// The velocity that stands for a bin: its middle. Without bins it is 64, as MIDI 1.0 has it for
+    /// instruments that know no velocity.
     pub fn velocity_of_bin(&self, bin: u16) -> u8 {
-        ((2 * bin + 1) * 64 / self.velocity_bins).clamp(1, 127) as u8
+        ((2 * bin + 1) * 64 / self.velocity_bins.max(1)).clamp(1, 127) as u8
     }
 
     /// The metre that can be said and whose bar lines hold those of `numerator`/`denominator`;

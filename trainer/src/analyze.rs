@@ -180,7 +180,7 @@ fn read(
         let (quantized, losses) = quantize(&score, encoding.quantize_settings());
         let bodies = encoding.encode(&quantized);
         content.get_or_insert_with(|| {
-            let tokens = bodies.first().map_or(&[][..], |body| &body.tokens);
+            let tokens = bodies.iter().flat_map(|body| &body.tokens);
             Fingerprints::new(&quantized, tokens).content
         });
         tokens::OfFile::new(&bodies, losses.kept())

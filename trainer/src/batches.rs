@@ -92,7 +92,7 @@ impl Music {
         let pieces = self
             .train
             .iter()
-            .map(|piece| (piece.genre, piece.instruments));
+            .map(|piece| (piece.genre, piece.body.instruments));
         Bands::count(self.vocabulary.genres.len(), pieces)
     }
 
@@ -236,7 +236,8 @@ impl<'a> Draw<'a> {
         let (tokens, asked_bars, lost_bars) = self.cut(body, start);
         let conditioning = Conditioning {
             genre: if nothing || any_genre { 0 } else { *genre },
-            instruments: (!(nothing || any_instruments)).then(|| self.encoding.instruments(tokens)),
+            instruments: (!(nothing || any_instruments))
+                .then(|| self.encoding.instruments(body, tokens)),
         };
         let state = body.states[start];
         let stream = |shift| self.encoding.segment(&conditioning, tokens, state, shift);
@@ -262,7 +263,10 @@ impl<'a> Draw<'a> {
         };
         let whole = start.saturating_add(self.segment_bars).min(body.bars.len());
         // The longest head that may come before, and the first bar's metre and tempo.
-        let instruments = Some(self.encoding.instruments(&body.tokens[begin..bar(whole)]));
+        let instruments = Some(
+            self.encoding
+                .instruments(body, &body.tokens[begin..bar(whole)]),
+        );
         let head = self
             .encoding
             .head(&Conditioning {

@@ -133,7 +133,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
                     summary.genres[usize::from(genre)].1 += 1;
                     let key = label(&song_tables[file.root], file);
                     let fingerprints = prepared.fingerprints;
-                    for piece in pieces(file, genre, prepared, config, &*encoder) {
+                    for piece in pieces(file, genre, prepared, config) {
                         summary.take(&piece, config);
                         writer.push(&piece)?;
                         let key = key.map_or_else(|| own_song(file), str::to_owned);
@@ -177,34 +177,27 @@ fn own_song(file: &Found) -> String {
     format!("{}/{}", file.folder(), files::without_version(file.stem()))
 }
 
-/// A file's sequences as pieces. Its notes are counted at the first, so that sums are right.
+/// A file's sequences as pieces.
 fn pieces(
     file: &Found,
     genre: u16,
     prepared: Prepared,
     config: &Config,
-    encoding: &dyn famam_shared::encoding::Encoding,
 ) -> impl Iterator<Item = Piece> {
     let source = file
         .stem()
         .split(config.source_separator.as_str())
         .next()
         .unwrap_or_default();
-    let notes = prepared.losses.notes as u32;
-    prepared
-        .bodies
-        .into_iter()
-        .enumerate()
-        .map(move |(i, body)| Piece {
-            genre,
-            instruments: encoding.instruments(&body.tokens),
-            body,
-            song: String::new(),
-            split: Split::Train,
-            notes: if i == 0 { notes } else { 0 },
-            source: source.to_owned(),
-            name: file.name.clone(),
-        })
+    std::iter::zip(prepared.bodies, prepared.notes).map(move |(body, notes)| Piece {
+        genre,
+        body,
+        song: String::new(),
+        split: Split::Train,
+        notes,
+        source: source.to_owned(),
+        name: file.name.clone(),
+    })
 }
 
 /// The genre that is said of each file: by the config's table, by the one in its input folder, by

@@ -6,7 +6,6 @@
 //! library crashes and hangs on damaged files.
 
 use famam_shared::encoding::{self, Body};
-use famam_shared::instrument::InstrumentSet;
 use famam_shared::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -58,12 +57,10 @@ impl Split {
 /// One piece of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Its tokens, bars and their states.
+    /// Its tokens, bars and their states, and what plays in it.
     pub body: Body,
     /// Index into the vocabulary's genres; 0 is *any*.
     pub genre: u16,
-    /// What plays in it.
-    pub instruments: InstrumentSet,
     /// The song that it is a version of.
     pub song: String,
     /// Where the song belongs.

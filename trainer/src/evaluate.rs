@@ -307,7 +307,7 @@ pub fn evaluate(
             genre: genre
                 .and_then(|genre| subject.vocabulary.genre(genre))
                 .unwrap_or(0),
-            instruments: Some(piece.instruments),
+            instruments: Some(piece.body.instruments),
         }
     };
     let all = |conditioning: &dyn Fn(&Piece) -> Conditioning| {

@@ -261,9 +261,13 @@ fn vocabulary(page: &mut Page, vocabulary: &Vocabulary) {
 }
 
 fn encoding_of(spec: &encoding::Spec) -> String {
-    let encoding::Spec::Multitrack(settings) = spec;
+    let (name, settings) = (spec.name(), spec.settings());
+    let velocities = match settings.velocity_bins {
+        0 => "no".to_owned(),
+        bins => bins.to_string(),
+    };
     format!(
-        "multitrack: {} positions a 4/4 bar, durations up to {} bars, {} velocities",
-        settings.positions_per_bar, settings.max_duration_bars, settings.velocity_bins
+        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities",
+        settings.positions_per_bar, settings.max_duration_bars
     )
 }

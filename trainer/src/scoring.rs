@@ -1,7 +1,8 @@
 //! How well a model foretells music: the negative log-probability of every token of a piece.
 //!
 //! A piece longer than the model's context is seen through windows that overlap by half; each
-//! token is scored once, in the window in which more of the past stands before it.
+//! token is scored once, in the window in which more of the past stands before it. Where an encoding
+//! says ends of notes, those whose note began before the window are not in it, and not foretold.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -98,7 +99,11 @@ pub fn windows(
         music.extend_from_slice(&tokens[range.clone()]);
         let stream = encoding.segment(conditioning, &music, body.states[state], 0);
         let tokens = stream.unwrap_or_default();
-        let first = tokens.len().saturating_sub(range.end - done);
+        // What refers to notes before the window is not in it, in what was scored before either.
+        let before = encoding.alone(&music[..music.len() - (range.end - done)]);
+        let all = encoding.alone(&music);
+        let seen = std::iter::zip(&*before, &*all).take_while(|(a, b)| a == b);
+        let first = tokens.len().saturating_sub(all.len() - seen.count());
         windows.push(Window {
             piece,
             tokens,
@@ -123,7 +128,7 @@ pub fn windows(
             let positions = done.saturating_sub(room / 2)..done;
             let begin = positions
                 .into_iter()
-                .find(|&i| encoding.kind(tokens[i]) == "position");
+                .find(|&i| matches!(encoding.kind(tokens[i]), "position" | "time shift"));
             let begin = begin.unwrap_or(done - 1);
             let until = cut(begin + room);
             from = bars.partition_point(|&bar| bar as usize <= begin) - 1;

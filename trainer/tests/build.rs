@@ -167,7 +167,12 @@ fn every_piece_is_its_quantized_file() {
         );
         assert_eq!(piece.notes as usize, read.note_count());
         assert_eq!(piece.source, "source");
-        let instruments: Vec<u8> = piece.instruments.iter().map(Instrument::index).collect();
+        let instruments: Vec<u8> = piece
+            .body
+            .instruments
+            .iter()
+            .map(Instrument::index)
+            .collect();
         assert_eq!(instruments, [33, 80, 128]);
         let mut stream = encoding.head(&Conditioning::default());
         stream.extend(&piece.body.tokens);
@@ -185,6 +190,57 @@ fn every_piece_is_its_quantized_file() {
         summary.losses.notes as usize,
         sum(|piece| piece.notes as usize)
     );
+}
+
+/// A piece for each part, which says its instrument and its notes, and a song for each file; with
+/// velocities and without.
+#[test]
+fn monophonic_data_sets_have_a_piece_for_each_track() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("midi");
+    for i in 0..6 {
+        put(&input, &format!("a/{i}.mid"), &tune(i, 5 + i as u32));
+    }
+    // The same tune in another file: of the same song, with all its parts.
+    put(&input, "b/again.mid", &tune(0, 5));
+    for (encoder_type, encode_velocity) in [
+        (EncoderType::Remi, true),
+        (EncoderType::Event, true),
+        (EncoderType::Event, false),
+    ] {
+        let output = folder.path().join("set.h5");
+        let (summary, data_set) = built(&Config {
+            encoder_type,
+            encode_velocity,
+            validation_fraction: 0.4,
+            ..config(&input, &output)
+        });
+        assert_eq!((summary.used, data_set.len()), (7, 21));
+        let encoding = data_set.encoding().build(1).unwrap();
+        let pieces = pieces(&data_set);
+        for parts in pieces.chunks(3) {
+            let read = midi::read_file(input.join(&parts[0].name)).unwrap();
+            let (quantized, _) = quantize(&read, encoding.quantize_settings());
+            let bodies = parts.iter().map(|part| part.body.clone());
+            assert!(bodies.eq(encoding.encode(&quantized)));
+            for (part, track) in std::iter::zip(parts, &quantized.tracks) {
+                assert_eq!((&part.song, part.split), (&parts[0].song, parts[0].split));
+                assert!(part.body.instruments.iter().eq([track.instrument]));
+                let tracks = read.tracks.iter();
+                let mut as_read = tracks.filter(|read| read.instrument == track.instrument);
+                assert_eq!(part.notes as usize, as_read.next().unwrap().notes.len());
+                let names = part.body.tokens.iter().map(|&token| encoding.kind(token));
+                let velocities = names.filter(|&kind| kind == "velocity").count();
+                assert_eq!(velocities > 0, encode_velocity);
+                let loud = track.notes.iter().any(|note| note.velocity != 64);
+                assert_eq!(loud, encode_velocity);
+            }
+        }
+        assert_eq!(pieces[0].song, pieces[18].song);
+        assert_ne!(pieces[0].song, pieces[3].song);
+        let notes: usize = pieces.iter().map(|piece| piece.notes as usize).sum();
+        assert_eq!(summary.losses.notes as usize, notes);
+    }
 }
 
 #[test]

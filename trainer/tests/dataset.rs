@@ -65,7 +65,6 @@ fn small(path: &Path) -> Vec<Piece> {
         let body = encoder.encode(&score).remove(0);
         Piece {
             genre: u16::from(i) % 3,
-            instruments: encoder.instruments(&body.tokens),
             body,
             song: format!("song {}", i / 2),
             split: Split::ALL[usize::from(i / 2) % 3],
@@ -245,7 +244,7 @@ fn read_all(path: &Path) -> bool {
         data_set.config().segments(piece.body.bars.len());
         let conditioning = Conditioning {
             genre: piece.genre,
-            instruments: Some(piece.instruments),
+            instruments: Some(piece.body.instruments),
         };
         for (&bar, &state) in std::iter::zip(&piece.body.bars, &piece.body.states) {
             let stream =

@@ -2,11 +2,14 @@
 
 mod music;
 
-use famam_shared::encoding::{Body, Conditioning, Encoding, Token};
+use std::collections::BTreeSet;
+
+use famam_shared::encoding::{Body, Conditioning, Encoding, Spec, Token};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Context;
+use famam_shared::quantize::quantize;
 use famam_shared::score::Score;
-use famam_trainer::batches::{Draw, Purpose, Segment};
+use famam_trainer::batches::{Draw, Music, Purpose, Segment};
 use famam_trainer::config::training::Config;
 use famam_trainer::dataset::{Piece, Split};
 use famam_trainer::evaluate::{Subject, evaluate};
@@ -59,7 +62,9 @@ fn segments_are_streams_of_whole_bars_and_fit() {
             if given != &encoding.head(&Conditioning::default())[2..] {
                 let occur = Conditioning {
                     genre: 0,
-                    instruments: Some(encoding.instruments(&tokens[segment.first..])),
+                    instruments: Some(
+                        encoding.instruments(&Body::default(), &tokens[segment.first..]),
+                    ),
                 };
                 assert_eq!(given, &encoding.head(&occur)[2..]);
                 conditioned_segments += 1;
@@ -212,7 +217,7 @@ fn every_token_of_a_piece_is_scored_once() {
             for bars in [1, 2, 3, 8, 300] {
                 let given = Conditioning {
                     genre: 1,
-                    instruments: Some(piece.instruments),
+                    instruments: Some(piece.body.instruments),
                 };
                 for conditioning in [Conditioning::default(), given] {
                     let scored = scored(&piece.body, Context { tokens, bars }, &conditioning);
@@ -234,6 +239,73 @@ fn every_token_of_a_piece_is_scored_once() {
             let past = &window.tokens[..window.first];
             let bar = encoding.special().bar;
             assert!(past.iter().filter(|&&token| token == bar).count() >= 4);
+        }
+    }
+}
+
+/// Monophonic encodings: a segment says its instrument even where it rests, and every token is
+/// scored once, but for the ends of notes that a window does not see begin.
+#[test]
+fn parts_are_learned_and_scored_by_their_instruments() {
+    for spec in [Spec::Remi, Spec::Event].map(|spec| spec(Default::default())) {
+        let encoding = spec.build(3).unwrap();
+        let bodies = |seed: u64| {
+            let score = song(seed, 9 + seed as u32, 30);
+            encoding.encode(&quantize(&score, encoding.quantize_settings()).0)
+        };
+        let pieces = |seeds: std::ops::Range<u64>| -> Vec<Piece> {
+            let piece = |body| Piece {
+                body,
+                ..piece(&song(1, 4, 12), 1, Split::Train)
+            };
+            seeds.flat_map(bodies).map(piece).collect()
+        };
+        let music = Music {
+            encoding: spec.build(3).unwrap(),
+            spec: spec.clone(),
+            train: pieces(0..4),
+            ..music()
+        };
+        let config = Config {
+            max_seq_length: 200,
+            ..tiny()
+        };
+        let draw = Draw::new(&config, &music, &music.train);
+        let segments = draw.segments(Purpose::Step(1), |segments, _| segments >= 300);
+        let mut heads = BTreeSet::new();
+        for segment in &segments {
+            check_grammar(&*encoding, &segment.tokens);
+            heads.insert(encoding.name(segment.tokens[segment.first - 1]));
+        }
+        let drums = "instrument Drums".to_owned();
+        assert!(heads.len() == 4 && heads.contains(&drums), "{heads:?}");
+        for body in music.train.iter().map(|piece| &piece.body) {
+            let given = Conditioning {
+                genre: 1,
+                instruments: Some(body.instruments),
+            };
+            for (tokens, bars) in [(40, 2), (64, 8), (300, 4), (1024, 300)] {
+                let context = Context { tokens, bars };
+                let windows = windows(0, body, &*encoding, &given, context).unwrap();
+                let mut scored = Vec::new();
+                for window in &windows {
+                    assert!(window.tokens.len() <= tokens);
+                    if tokens >= 300 {
+                        check_grammar(&*encoding, &window.tokens);
+                    }
+                    scored.extend_from_slice(&window.tokens[window.first..]);
+                }
+                let of = |tokens: &[Token], ends: bool| -> Vec<Token> {
+                    let end = |token| matches!(encoding.kind(token), "note end" | "time shift");
+                    tokens.iter().copied().filter(|&t| end(t) == ends).collect()
+                };
+                assert_eq!(of(&scored, false), of(&body.tokens, false));
+                let (some, all) = (of(&scored, true).len(), of(&body.tokens, true).len());
+                assert!(some <= all && 10 * some >= 8 * all, "{some} of {all}");
+                if tokens == 1024 {
+                    assert_eq!(scored, body.tokens);
+                }
+            }
         }
     }
 }
@@ -309,7 +381,7 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
             false => Conditioning::default(),
             true => Conditioning {
                 genre: piece.genre,
-                instruments: Some(piece.instruments),
+                instruments: Some(piece.body.instruments),
             },
         };
         let mut bits = 0.0;

@@ -50,6 +50,11 @@ fn write(path: PathBuf, config: &Value) {
 
 /// A folder with 24 songs of two genres, `build.json`, and the data set `set.h5` built from them.
 fn built() -> tempfile::TempDir {
+    built_in("multitrack", true)
+}
+
+/// The same in another encoding, with velocities or without.
+fn built_in(encoder_type: &str, encode_velocity: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     for genre in ["rock", "waltz"] {
@@ -61,8 +66,8 @@ fn built() -> tempfile::TempDir {
     }
     let config = json!({
         "name": "whole way", "input_dirs": ["midi"], "output_path": "set.h5", "segment_bars": 4,
-        "encoder_type": "multitrack", "genre_from": "folder", "validation_fraction": 0.2,
-        "test_fraction": 0.2,
+        "encoder_type": encoder_type, "encode_velocity": encode_velocity,
+        "genre_from": "folder", "validation_fraction": 0.2, "test_fraction": 0.2,
     });
     write(at("build.json"), &config);
     let said = run(folder.path(), &["build", "build.json"]);
@@ -72,7 +77,10 @@ fn built() -> tempfile::TempDir {
 
 /// `built`, and the folder `run` of a model that learned from it.
 fn trained(config: &Config) -> tempfile::TempDir {
-    let folder = built();
+    trained_on(built(), config)
+}
+
+fn trained_on(folder: tempfile::TempDir, config: &Config) -> tempfile::TempDir {
     write(folder.path().join("train.json"), &json!(config));
     let arguments = [
         "train",
@@ -120,7 +128,7 @@ fn play(bundle: &Bundle) {
         assert_eq!(bars.len(), 4, "{}", engine.name());
         let notes: usize = bars.iter().map(|bar| bar.notes.len()).sum();
         assert!(notes > 0, "{}", engine.name());
-        assert_eq!(generator.score().unwrap().note_count(), notes);
+        assert_eq!(generator.score().note_count(), notes);
     }
 }
 
@@ -194,6 +202,37 @@ fn midi_files_become_a_model_that_plays() {
             println!("{music:?}: {checkpoint:?} libtorch, {bundle:?} {file} on {engine}");
             for (a, b) in std::iter::zip(checkpoint, bundle) {
                 assert!((a - b).abs() < share * a, "{a} and {b} bits a note");
+            }
+        }
+    }
+}
+
+#[test]
+fn monophonic_encodings_go_the_same_way() {
+    for (encoding, velocities, words) in [("remi", false, "no velocities"), ("event", true, "32 ")]
+    {
+        let folder = trained_on(built_in(encoding, velocities), &tiny());
+        let folder = folder.path();
+        for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
+            let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
+            let output = export(folder, &arguments);
+            assert!(output.status.success(), "{}", said(&output));
+            play(&Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap());
+        }
+        for file in ["set.h5", "run", "fp32.onnx"] {
+            let said = run(folder, &["info", file]);
+            let line = format!("{encoding}: ");
+            assert!(
+                said.contains(&line) && said.contains(words),
+                "{file}: {said}"
+            );
+        }
+        for music in [&["--dataset", "set.h5"][..], &["midi"]] {
+            let (checkpoint, _) = bits(folder, "run/best.safetensors", music);
+            let (bundle, _) = bits(folder, "fp32.onnx", music);
+            println!("{encoding}, {music:?}: {checkpoint:?} and {bundle:?} bits a note");
+            for (a, b) in std::iter::zip(checkpoint, bundle) {
+                assert!((a - b).abs() < 1e-4 * a, "{a} and {b} bits a note");
             }
         }
     }
@@ -395,6 +434,8 @@ fn a_folder_is_analyzed() {
         "duplicates  1",
         "broken.mid",
         "multitrack: ",
+        "remi: ",
+        "event: ",
     ] {
         assert!(said.contains(line), "{line} is not in {said}");
     }

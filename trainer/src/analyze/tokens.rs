@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use famam_shared::encoding::{Body, Encoding, SettingsError, Spec, multitrack};
+use famam_shared::encoding::{Body, Encoding, SettingsError, Spec};
+use famam_shared::quantize;
 use serde::Serialize;
 
 use super::quantile;
@@ -19,8 +20,11 @@ pub(super) type Named = (&'static str, Box<dyn Encoding>);
 
 /// Every encoding with its defaults, by name.
 pub(super) fn encodings() -> Result<Vec<Named>, SettingsError> {
-    let multitrack = Spec::Multitrack(multitrack::Settings::default());
-    Ok(vec![("multitrack", multitrack.build(1)?)])
+    [Spec::Multitrack, Spec::Remi, Spec::Event]
+        .map(|spec| spec(quantize::Settings::default()))
+        .into_iter()
+        .map(|spec| Ok((spec.name(), spec.build(1)?)))
+        .collect()
 }
 
 /// The lengths of a file.
@@ -190,7 +194,7 @@ mod tests {
         let body = Body {
             tokens: vec![3; 190],
             bars: (0..19).map(|bar| bar * 10).collect(),
-            states: Vec::new(),
+            ..Body::default()
         };
         let file = OfFile::new(&[body], 50);
         assert_eq!(file.segments, [80, 80, 30]);

@@ -59,6 +59,8 @@ impl std::fmt::Display for Reason {
 pub struct Prepared {
     /// Its sequences.
     pub bodies: Vec<Body>,
+    /// Notes of the file, as it was read, that each of them is of.
+    pub notes: Vec<u32>,
     /// What `quantize` changed.
     pub losses: Losses,
     /// What makes it the same song as another.
@@ -95,13 +97,29 @@ pub fn prepare(
     }
     let (quantized, losses) = quantize(&score, encoding.quantize_settings());
     let bodies = encoding.encode(&quantized);
-    let tokens = bodies.first().map_or(&[][..], |body| &body.tokens);
-    let fingerprints = Fingerprints::new(&quantized, tokens);
+    let fingerprints = Fingerprints::new(&quantized, bodies.iter().flat_map(|body| &body.tokens));
     Ok(Prepared {
+        notes: notes(&score, &bodies),
         bodies,
         losses,
         fingerprints,
     })
+}
+
+/// Notes of the score that each body is of. Those of an instrument that `quantize` left out whole
+/// are counted at the first, so that the sum is that of the score.
+fn notes(score: &Score, bodies: &[Body]) -> Vec<u32> {
+    let of = |body: &Body| {
+        let tracks = score.tracks.iter();
+        let tracks = tracks.filter(|track| body.instruments.contains(track.instrument));
+        tracks.map(|track| track.notes.len()).sum::<usize>() as u32
+    };
+    let mut notes: Vec<u32> = bodies.iter().map(of).collect();
+    let missing = (score.note_count() as u32).saturating_sub(notes.iter().sum());
+    if let Some(first) = notes.first_mut() {
+        *first += missing;
+    }
+    notes
 }
 
 /// The score without empty tracks, if the config lets it pass.

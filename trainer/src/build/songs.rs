@@ -26,14 +26,9 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
-    /// Of a quantized score and its tokens.
-    pub fn new(score: &Score, tokens: &[u16]) -> Self {
-        let content = digest(
-            tokens
-                .iter()
-                .flat_map(|token| token.to_le_bytes())
-                .collect(),
-        );
+    /// Of a quantized score and the tokens of all its bodies.
+    pub fn new<'t>(score: &Score, tokens: impl Iterator<Item = &'t u16>) -> Self {
+        let content = digest(tokens.flat_map(|token| token.to_le_bytes()).collect());
         let pitched = score
             .tracks
             .iter()

@@ -75,6 +75,7 @@ impl Summary {
         self.segments += config.segments(piece.body.bars.len()).len();
         self.tokens += piece.body.tokens.len();
         piece
+            .body
             .instruments
             .iter()
             .for_each(|instrument| self.instruments[usize::from(instrument.index())] += 1);

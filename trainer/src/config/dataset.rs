@@ -8,7 +8,8 @@
 use std::ops::Range;
 use std::path::Path;
 
-use famam_shared::encoding::{self, multitrack};
+use famam_shared::encoding::Spec;
+use famam_shared::quantize;
 use serde::{Deserialize, Serialize};
 
 mod check;
@@ -69,7 +70,7 @@ pub struct Config {
     pub encoder_type: EncoderType,
     /// Of no effect: the training config says how long segments are.
     pub max_seq_length: usize,
-    /// Whether the `event` and `remi` encodings say velocities; `multitrack` always does.
+    /// Whether velocities are said; all are 64 where not.
     pub encode_velocity: bool,
     /// Grid positions in a 4/4 bar.
     pub positions_per_bar: u16,
@@ -84,7 +85,7 @@ pub struct Config {
     pub max_duration_bars: u16,
     /// The longest bar, in bars of 4/4.
     pub max_metre_bars: u16,
-    /// Bins of the 128 velocities.
+    /// Bins of the 128 velocities; with 0 none are said.
     pub velocity_bins: u16,
     /// Share of the songs that go to validation.
     pub validation_fraction: f64,
@@ -112,6 +113,17 @@ pub enum EncoderType {
     Event,
     /// All tracks in one sequence.
     Multitrack,
+}
+
+impl EncoderType {
+    /// That of an encoding.
+    pub fn of(spec: &Spec) -> Self {
+        match spec {
+            Spec::Multitrack(_) => Self::Multitrack,
+            Spec::Remi(_) => Self::Remi,
+            Spec::Event(_) => Self::Event,
+        }
+    }
 }
 
 /// Where a file's genre is said where no table says it.
@@ -232,13 +244,22 @@ impl Config {
     }
 
     /// The encoding that the config asks for.
-    pub fn encoding(&self) -> encoding::Spec {
-        encoding::Spec::Multitrack(multitrack::Settings {
+    pub fn encoding(&self) -> Spec {
+        let velocity_bins = match self.encode_velocity {
+            true => self.velocity_bins,
+            false => 0,
+        };
+        let settings = quantize::Settings {
             positions_per_bar: self.positions_per_bar,
             max_duration_bars: self.max_duration_bars,
             max_metre_bars: self.max_metre_bars,
-            velocity_bins: self.velocity_bins,
-        })
+            velocity_bins,
+        };
+        match self.encoder_type {
+            EncoderType::Multitrack => Spec::Multitrack(settings),
+            EncoderType::Remi => Spec::Remi(settings),
+            EncoderType::Event => Spec::Event(settings),
+        }
     }
 
     /// What a data set keeps of it: not where things lie and how a build talks, so that the same

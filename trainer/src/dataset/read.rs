@@ -220,22 +220,22 @@ impl Dataset {
         let bars = self.bars.range(i);
         let metres = self.metres.read(bars.clone()).map_err(failed)?;
         let tempos = self.tempos.read(bars).map_err(failed)?;
+        let instruments = self.instruments.read(i).map_err(failed)?;
         let body = Body {
             tokens: self.tokens.read(i).map_err(failed)?,
             bars: self.bars.read(i).map_err(failed)?,
             states: std::iter::zip(metres, tempos)
                 .map(|(metre, tempo)| BarState { metre, tempo })
                 .collect(),
-        };
-        self.check_body(&body).map_err(damaged)?;
-        let instruments = self.instruments.read(i).map_err(failed)?;
-        Ok(Piece {
-            body,
-            genre: self.genre[i],
             instruments: instruments
                 .into_iter()
                 .map(|index| Instrument::new(index).ok_or_else(|| damaged("no such instrument")))
                 .collect::<Result<_, _>>()?,
+        };
+        self.check_body(&body).map_err(damaged)?;
+        Ok(Piece {
+            body,
+            genre: self.genre[i],
             song: text(&self.song)?,
             split: Split::ALL[usize::from(self.split[i])],
             notes: self.notes[i],

@@ -84,7 +84,7 @@ impl Writer {
             .iter()
             .map(|state| (state.metre, state.tempo))
             .unzip();
-        let instruments: Vec<u8> = piece.instruments.iter().map(Instrument::index).collect();
+        let instruments: Vec<u8> = body.instruments.iter().map(Instrument::index).collect();
         self.tokens.push(&body.tokens)?;
         self.bars.push(&body.bars)?;
         self.metres.extend(&metres)?;

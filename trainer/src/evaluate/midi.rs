@@ -20,7 +20,7 @@ pub(super) fn data_set(
 ) -> Result<Dataset, Error> {
     let folder = tempfile::tempdir().map_err(Error::Scratch)?;
     let path = folder.path().join("music.h5");
-    let encoding::Spec::Multitrack(settings) = spec;
+    let settings = spec.settings();
     let config = Config {
         input_dirs,
         output_path: path.display().to_string(),
@@ -28,7 +28,7 @@ pub(super) fn data_set(
         max_tracks: usize::MAX,
         // Each tick: no grid but the model's.
         resolution: TICKS_PER_QUARTER,
-        encoder_type: EncoderType::Multitrack,
+        encoder_type: EncoderType::of(spec),
         positions_per_bar: settings.positions_per_bar,
         max_duration_bars: settings.max_duration_bars,
         max_metre_bars: settings.max_metre_bars,

@@ -80,11 +80,6 @@ pub fn piece(score: &Score, i: usize, split: Split) -> Piece {
     Piece {
         body: encoding.encode(&quantized).remove(0),
         genre: (i % 3) as u16,
-        instruments: quantized
-            .tracks
-            .iter()
-            .map(|track| track.instrument)
-            .collect(),
         song: format!("song {}", i / 2),
         split,
         notes: losses.notes as u32,

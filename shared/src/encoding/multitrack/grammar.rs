@@ -1,238 +1,122 @@
-//! The grammar of [`Multitrack`](super::Multitrack): a state machine over the words of a stream.
+//! The grammar of [`Multitrack`](super::Multitrack): a state machine over the words of a bar.
 
-use std::sync::Arc;
-
-use super::{Layout, Word};
-use crate::encoding::{DecodeError, Grammar, Token, TokenSet};
-use crate::instrument::{Instrument, InstrumentSet};
+use crate::encoding::TokenSet;
+use crate::encoding::grammar::{Context, Music, rank};
+use crate::encoding::lexicon::Kind;
+use crate::instrument::Instrument;
 
 /// What was said last, as far as it decides what may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Start,
-    Bos,
-    Genre,
-    AnyInstruments,
-    /// An instrument of the head.
-    Given(Instrument),
     Bar,
-    Metre,
-    Tempo,
     Position,
     Instrument,
-    Drum(u8),
-    Pitch(u8),
-    Duration(u8),
+    Drum(u16),
+    Pitch(u16),
+    Duration(u16),
     /// A whole note of this pitch.
-    Note(u8),
-    End,
+    Note(u16),
 }
 
 #[derive(Clone)]
-pub(super) struct MultitrackGrammar {
-    layout: Arc<Layout>,
+pub(super) struct Groups {
     state: State,
-    /// What the head allows; `None` is any.
-    given: Option<InstrumentSet>,
-    /// Whether metre and tempo were stated.
-    stated: bool,
-    metre: u16,
-    tempo: u16,
     /// First position that may come next in the bar.
     position: u16,
     instrument: Instrument,
 }
 
-/// Drums come before all programs.
-fn rank(instrument: Instrument) -> u16 {
-    if instrument.is_drums() {
-        0
-    } else {
-        u16::from(instrument.index()) + 1
-    }
-}
-
-impl MultitrackGrammar {
-    pub(super) fn new(layout: Arc<Layout>) -> Self {
+impl Groups {
+    pub(super) fn new() -> Self {
         Self {
-            layout,
-            state: State::Start,
-            given: Some(InstrumentSet::default()),
-            stated: false,
-            metre: 0,
-            tempo: 0,
+            state: State::Bar,
             position: 0,
             instrument: Instrument::DRUMS,
         }
     }
 
-    /// Positions of a bar of the metre in force.
-    fn positions(&self) -> u16 {
-        (self.layout.metre_of(self.metre).bar().0 / self.layout.step) as u16
-    }
-
     /// Instruments of rank `from` on that the head allows.
-    fn instruments(&self, next: &mut TokenSet, from: u16) {
-        for index in 0..Instrument::COUNT as u8 {
-            let Some(instrument) = Instrument::new(index) else {
-                continue;
-            };
-            if rank(instrument) >= from && self.given.is_none_or(|set| set.contains(instrument)) {
-                next.insert(self.layout.token(Word::Instrument(instrument)));
-            }
+    fn instruments(context: &Context, from: u16) -> impl Iterator<Item = Instrument> {
+        let given = context.given;
+        Instrument::all().filter(move |&instrument| {
+            rank(instrument) >= from && given.is_none_or(|set| set.contains(instrument))
+        })
+    }
+
+    fn insert_instruments(context: &Context, from: u16, next: &mut TokenSet) {
+        for instrument in Self::instruments(context, from) {
+            next.insert(context.lexicon.token(Kind::Instrument, instrument.index()));
         }
     }
 
-    /// Whether the head allows an instrument of rank `from` on.
-    fn has_instrument(&self, from: u16) -> bool {
-        match self.given {
-            None => from <= 128,
-            Some(set) => set.iter().any(|instrument| rank(instrument) >= from),
+    /// A later position.
+    fn insert_positions(&self, context: &Context, next: &mut TokenSet) {
+        if Self::instruments(context, 0).next().is_some() {
+            let first = context.lexicon.run(Kind::Position).start;
+            next.insert_range(first + self.position..first + context.positions());
         }
     }
 
-    /// A later position, the next bar, or the end.
-    fn onward(&self, next: &mut TokenSet) {
-        if self.has_instrument(0) {
-            let first = self.layout.position;
-            next.insert_range(first + self.position..first + self.positions());
-        }
-        next.insert(self.layout.token(Word::Bar));
-        next.insert(self.layout.token(Word::Eos));
-    }
-
-    fn metres(&self, next: &mut TokenSet) {
-        next.insert_range(self.layout.metre..self.layout.tempo);
-        if self.stated {
-            next.remove(self.layout.metre + self.metre);
-        }
-    }
-
-    fn tempos(&self, next: &mut TokenSet) {
-        next.insert_range(self.layout.tempo..self.layout.position);
-        if self.stated {
-            next.remove(self.layout.tempo + self.tempo);
+    /// What follows when all of a note but its velocity was said.
+    fn velocity_or(context: &Context, said: State, pitch: u16) -> State {
+        if context.lexicon.has_velocities() {
+            said
+        } else {
+            State::Note(pitch)
         }
     }
 }
 
-impl Grammar for MultitrackGrammar {
-    fn allowed(&self, next: &mut TokenSet) {
-        let layout = &*self.layout;
-        next.clear();
+impl Music for Groups {
+    fn begin_bar(&mut self, _: &Context) {
+        self.position = 0;
+        self.state = State::Bar;
+    }
+
+    fn allowed(&self, context: &Context, next: &mut TokenSet) {
+        let lexicon = &context.lexicon;
+        let keys = if self.instrument.is_drums() {
+            Kind::Drum
+        } else {
+            Kind::Pitch
+        };
         match self.state {
-            State::Start => next.insert(layout.token(Word::Bos)),
-            State::Bos => next.insert_range(layout.genre..layout.end),
-            State::Genre => {
-                next.insert(layout.token(Word::AnyInstruments));
-                next.insert(layout.token(Word::Bar));
-                next.insert_range(layout.instrument..layout.drum);
-            }
-            State::AnyInstruments => next.insert(layout.token(Word::Bar)),
-            State::Given(last) => {
-                for index in (0..Instrument::COUNT as u8).filter_map(Instrument::new) {
-                    if rank(index) > rank(last) {
-                        next.insert(layout.token(Word::Instrument(index)));
-                    }
-                }
-                next.insert(layout.token(Word::Bar));
-            }
-            State::Bar => {
-                self.metres(next);
-                if self.stated {
-                    self.tempos(next);
-                    self.onward(next);
-                }
-            }
-            State::Metre => {
-                self.tempos(next);
-                if self.stated {
-                    self.onward(next);
-                }
-            }
-            State::Tempo => self.onward(next),
-            State::Position => self.instruments(next, 0),
-            State::Instrument if self.instrument.is_drums() => {
-                next.insert_range(layout.drum..layout.pitch);
-            }
-            State::Instrument => next.insert_range(layout.pitch..layout.duration),
-            State::Pitch(_) => next.insert_range(layout.duration..layout.velocity),
-            State::Drum(_) | State::Duration(_) => next.insert_range(layout.velocity..layout.genre),
+            State::Bar => self.insert_positions(context, next),
+            State::Position => Self::insert_instruments(context, 0, next),
+            State::Instrument => next.insert_range(lexicon.run(keys)),
+            State::Pitch(_) => next.insert_range(lexicon.run(Kind::Duration)),
+            State::Drum(_) | State::Duration(_) => next.insert_range(lexicon.run(Kind::Velocity)),
             State::Note(pitch) => {
-                let pitches = if self.instrument.is_drums() {
-                    layout.drum
-                } else {
-                    layout.pitch
-                };
-                next.insert_range(pitches + Token::from(pitch) + 1..pitches + 128);
-                self.instruments(next, rank(self.instrument) + 1);
-                self.onward(next);
+                let keys = lexicon.run(keys);
+                next.insert_range(keys.start + pitch + 1..keys.end);
+                Self::insert_instruments(context, rank(self.instrument) + 1, next);
+                self.insert_positions(context, next);
             }
-            State::End => {}
         }
     }
 
-    fn accept(&mut self, token: Token) -> Result<(), DecodeError> {
-        let mut next = TokenSet::new(usize::from(self.layout.end));
-        self.allowed(&mut next);
-        let word = self.layout.word(token).filter(|_| next.contains(token));
-        let Some(word) = word else {
-            let kinds = next.iter().map(|token| self.layout.kind(token));
-            let mut kinds: Vec<_> = kinds.collect();
-            kinds.dedup();
-            return Err(DecodeError {
-                index: 0,
-                token,
-                name: self.layout.name(token),
-                why: match kinds[..] {
-                    [] => "the piece has ended".to_owned(),
-                    _ => format!("expected {}", kinds.join(", ")),
-                },
-            });
-        };
-        self.state = match (word, self.state) {
-            (Word::Bos, _) => State::Bos,
-            (Word::Genre(_), _) => State::Genre,
-            (Word::AnyInstruments, _) => {
-                self.given = None;
-                State::AnyInstruments
-            }
-            (Word::Instrument(instrument), State::Genre | State::Given(_)) => {
-                self.given.get_or_insert_default().insert(instrument);
-                State::Given(instrument)
-            }
-            (Word::Bar, _) => {
-                self.position = 0;
-                State::Bar
-            }
-            (Word::Metre(metre), _) => {
-                self.metre = metre;
-                State::Metre
-            }
-            (Word::Tempo(tempo), _) => {
-                self.tempo = tempo;
-                self.stated = true;
-                State::Tempo
-            }
-            (Word::Position(position), _) => {
-                self.position = position + 1;
+    fn accept(&mut self, context: &Context, kind: Kind, value: u16) {
+        self.state = match (kind, self.state) {
+            (Kind::Position, _) => {
+                self.position = value + 1;
                 State::Position
             }
-            (Word::Instrument(instrument), _) => {
-                self.instrument = instrument;
+            (Kind::Instrument, _) => {
+                self.instrument = Instrument::new(value as u8).unwrap_or_default();
                 State::Instrument
             }
-            (Word::Drum(key), _) => State::Drum(key),
-            (Word::Pitch(pitch), _) => State::Pitch(pitch),
-            (Word::Duration(_), State::Pitch(pitch)) => State::Duration(pitch),
-            (Word::Velocity(_), State::Drum(pitch) | State::Duration(pitch)) => State::Note(pitch),
-            // The allowed set has no other pair: the grammar stands at the end.
-            (Word::Eos | Word::Pad | Word::Duration(_) | Word::Velocity(_), _) => State::End,
+            (Kind::Drum, _) => Self::velocity_or(context, State::Drum(value), value),
+            (Kind::Pitch, _) => State::Pitch(value),
+            (Kind::Duration, State::Pitch(pitch)) => {
+                Self::velocity_or(context, State::Duration(pitch), pitch)
+            }
+            (Kind::Velocity, State::Drum(pitch) | State::Duration(pitch)) => State::Note(pitch),
+            // What is allowed has no other pair.
+            (_, state) => state,
         };
-        Ok(())
     }
 
-    fn boxed_clone(&self) -> Box<dyn Grammar> {
-        Box::new(self.clone())
+    fn is_whole(&self) -> bool {
+        matches!(self.state, State::Bar | State::Note(_))
     }
 }

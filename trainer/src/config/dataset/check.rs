@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Config, EncoderType, Error};
+use super::{Config, Error};
 
 /// Refuses `value` of `field` where the rule does not hold. `expected` says the rule.
 fn rule(
@@ -50,12 +50,6 @@ impl Config {
             "remove_empty_tracks",
             &self.remove_empty_tracks,
             "expected true, as a track without notes has no tokens",
-        )?;
-        rule(
-            self.encoder_type == EncoderType::Multitrack,
-            "encoder_type",
-            &self.encoder_type,
-            "this version builds multitrack only (a config that names none means remi, as in Famam)",
         )?;
         // The grid is refused by its field's name here, and not by a division by zero later.
         rule(
@@ -231,8 +225,6 @@ mod tests {
             ("validation_fraction", json!(1.0)),
             ("test_fraction", json!(0.96)),
             ("source_separator", json!("")),
-            ("encoder_type", json!("remi")),
-            ("encoder_type", json!("event")),
         ] {
             let message = refusal(field, value.clone());
             assert!(

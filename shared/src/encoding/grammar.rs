@@ -1,0 +1,220 @@
+//! The part of a grammar that all encodings share: the head, and what a bar states before its music.
+
+use std::sync::Arc;
+
+use super::lexicon::{Kind, Lexicon};
+use super::{DecodeError, Grammar, Token, TokenSet};
+use crate::instrument::{Instrument, InstrumentSet};
+
+/// What holds for the music of a bar.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) lexicon: Arc<Lexicon>,
+    /// What the head allows; `None` is any.
+    pub(super) given: Option<InstrumentSet>,
+    /// The metre in force.
+    metre: u16,
+}
+
+impl Context {
+    /// Grid positions of the bar.
+    pub(super) fn positions(&self) -> u16 {
+        self.lexicon.positions(self.metre)
+    }
+
+    /// The kinds of keys that a monophonic stream may strike. Where the head says nothing, the
+    /// first that was `struck` decides.
+    pub(super) fn keys(&self, struck: Option<Kind>) -> &'static [Kind] {
+        match (struck, self.given) {
+            (Some(Kind::Drum), _) => &[Kind::Drum],
+            (Some(_), _) => &[Kind::Pitch],
+            (None, None) => &[Kind::Drum, Kind::Pitch],
+            (None, Some(given)) if given.is_empty() => &[],
+            (None, Some(given)) if given.contains(Instrument::DRUMS) => &[Kind::Drum],
+            (None, Some(_)) => &[Kind::Pitch],
+        }
+    }
+}
+
+/// The grammar of what a bar says after its metre and tempo.
+pub(super) trait Music: Clone + Send + 'static {
+    /// A bar ends, the next begins.
+    fn begin_bar(&mut self, ended: &Context);
+    /// Adds the tokens that may come next, BAR and EOS apart.
+    fn allowed(&self, context: &Context, next: &mut TokenSet);
+    /// Takes one of them.
+    fn accept(&mut self, context: &Context, kind: Kind, value: u16);
+    /// Whether the bar may end here.
+    fn is_whole(&self) -> bool;
+}
+
+/// What was said last, as far as it decides what may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Start,
+    Bos,
+    Genre,
+    AnyInstruments,
+    /// An instrument of the head.
+    Given(Instrument),
+    Bar,
+    Metre,
+    Music,
+    End,
+}
+
+/// The grammar of streams whose bars say `M`.
+#[derive(Clone)]
+pub(super) struct BarGrammar<M> {
+    context: Context,
+    state: State,
+    /// Whether metre and tempo were stated.
+    stated: bool,
+    tempo: u16,
+    music: M,
+}
+
+/// Drums come before all programs.
+pub(super) fn rank(instrument: Instrument) -> u16 {
+    if instrument.is_drums() {
+        0
+    } else {
+        u16::from(instrument.index()) + 1
+    }
+}
+
+impl<M: Music> BarGrammar<M> {
+    pub(super) fn new(lexicon: Arc<Lexicon>, music: M) -> Self {
+        let context = Context {
+            lexicon,
+            given: Some(InstrumentSet::default()),
+            metre: 0,
+        };
+        Self {
+            context,
+            state: State::Start,
+            stated: false,
+            tempo: 0,
+            music,
+        }
+    }
+
+    fn insert(&self, next: &mut TokenSet, kind: Kind) {
+        next.insert_range(self.context.lexicon.run(kind));
+    }
+
+    /// A metre or tempo: the one in force is not stated again.
+    fn states(&self, next: &mut TokenSet, kind: Kind, in_force: u16) {
+        self.insert(next, kind);
+        if self.stated {
+            next.remove(self.context.lexicon.token(kind, in_force));
+        }
+    }
+
+    /// Music, the next bar, or the end.
+    fn music(&self, next: &mut TokenSet) {
+        self.music.allowed(&self.context, next);
+        if self.music.is_whole() {
+            self.insert(next, Kind::Bar);
+            self.insert(next, Kind::Eos);
+        }
+    }
+}
+
+impl<M: Music> Grammar for BarGrammar<M> {
+    fn allowed(&self, next: &mut TokenSet) {
+        next.clear();
+        match self.state {
+            State::Start => self.insert(next, Kind::Bos),
+            State::Bos => self.insert(next, Kind::Genre),
+            State::Genre => {
+                self.insert(next, Kind::AnyInstruments);
+                self.insert(next, Kind::Bar);
+                self.insert(next, Kind::Instrument);
+            }
+            State::AnyInstruments => self.insert(next, Kind::Bar),
+            State::Given(last) => {
+                if !self.context.lexicon.is_monophonic() {
+                    for instrument in Instrument::all().filter(|&other| rank(other) > rank(last)) {
+                        let lexicon = &self.context.lexicon;
+                        next.insert(lexicon.token(Kind::Instrument, instrument.index()));
+                    }
+                }
+                self.insert(next, Kind::Bar);
+            }
+            State::Bar => {
+                self.states(next, Kind::Metre, self.context.metre);
+                if self.stated {
+                    self.states(next, Kind::Tempo, self.tempo);
+                    self.music(next);
+                }
+            }
+            State::Metre => {
+                self.states(next, Kind::Tempo, self.tempo);
+                if self.stated {
+                    self.music(next);
+                }
+            }
+            State::Music => self.music(next),
+            State::End => {}
+        }
+    }
+
+    fn accept(&mut self, token: Token) -> Result<(), DecodeError> {
+        let lexicon = &self.context.lexicon;
+        let mut next = TokenSet::new(lexicon.size());
+        self.allowed(&mut next);
+        let word = lexicon.word(token).filter(|_| next.contains(token));
+        let Some((kind, value)) = word else {
+            let kinds = next.iter().map(|token| lexicon.kind(token));
+            let mut kinds: Vec<_> = kinds.collect();
+            kinds.dedup();
+            return Err(DecodeError {
+                index: 0,
+                token,
+                name: lexicon.name(token),
+                why: match kinds[..] {
+                    [] => "the piece has ended".to_owned(),
+                    _ => format!("expected {}", kinds.join(", ")),
+                },
+            });
+        };
+        self.state = match (kind, self.state) {
+            (Kind::Bos, _) => State::Bos,
+            (Kind::Genre, _) => State::Genre,
+            (Kind::AnyInstruments, _) => {
+                self.context.given = None;
+                State::AnyInstruments
+            }
+            (Kind::Instrument, State::Genre | State::Given(_)) => {
+                let instrument = Instrument::new(value as u8).unwrap_or_default();
+                let given = self.context.given.get_or_insert_default();
+                given.insert(instrument);
+                State::Given(instrument)
+            }
+            (Kind::Bar, _) => {
+                self.music.begin_bar(&self.context);
+                State::Bar
+            }
+            (Kind::Metre, _) => {
+                self.context.metre = value;
+                State::Metre
+            }
+            (Kind::Tempo, _) => {
+                self.tempo = value;
+                self.stated = true;
+                State::Music
+            }
+            (Kind::Eos, _) => State::End,
+            _ => {
+                self.music.accept(&self.context, kind, value);
+                State::Music
+            }
+        };
+        Ok(())
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Grammar> {
+        Box::new(self.clone())
+    }
+}

@@ -1,0 +1,317 @@
+//! What the tokens of an encoding say: runs of tokens, one for each kind of thing.
+//!
+//! Every vocabulary begins with PAD, BOS, EOS, BAR, ANY INSTRUMENTS, the metres and the tempos, and
+//! ends with the genres, so that it grows without moving a token. An encoding says what runs lie
+//! between.
+
+use std::ops::Range;
+
+use super::*;
+use crate::quantize::{Settings, TEMPO_BINS, tempo_bin, tempo_of_bin};
+use crate::score::Ticks;
+
+/// What a token is about. Beside each what its value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Pad,
+    Bos,
+    Eos,
+    Bar,
+    AnyInstruments,
+    /// Index into [`Settings::metres`].
+    Metre,
+    /// Tempo bin.
+    Tempo,
+    /// Grid position in the bar.
+    Position,
+    /// Time that passes inside of a bar, in grid positions less 1.
+    Shift,
+    /// [`Instrument::index`].
+    Instrument,
+    /// A key of the drum kit is struck.
+    Drum,
+    /// A pitch is struck.
+    Pitch,
+    /// A pitch ends.
+    End,
+    /// Grid positions less 1.
+    Duration,
+    /// Velocity bin.
+    Velocity,
+    Genre,
+}
+
+impl Kind {
+    const COUNT: usize = Kind::Genre as usize + 1;
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Pad => "pad",
+            Kind::Bos => "bos",
+            Kind::Eos => "eos",
+            Kind::Bar => "bar",
+            Kind::AnyInstruments => "any instruments",
+            Kind::Metre => "metre",
+            Kind::Tempo => "tempo",
+            Kind::Position => "position",
+            Kind::Shift => "time shift",
+            Kind::Instrument => "instrument",
+            Kind::Drum => "drum",
+            Kind::Pitch => "pitch",
+            Kind::End => "note end",
+            Kind::Duration => "duration",
+            Kind::Velocity => "velocity",
+            Kind::Genre => "genre",
+        }
+    }
+}
+
+/// The vocabulary of an encoding.
+#[derive(Clone, Debug)]
+pub struct Lexicon {
+    settings: Settings,
+    /// Whether a stream has one instrument alone.
+    monophonic: bool,
+    /// What each token says.
+    words: Vec<(Kind, u16)>,
+    /// The first token of each kind and their number.
+    runs: [(Token, u16); Kind::COUNT],
+    /// (numerator, denominator) of each metre token.
+    metres: Vec<(u8, u8)>,
+    /// Ticks from one grid position to the next.
+    pub(crate) step: u32,
+}
+
+impl Lexicon {
+    /// A vocabulary whose tokens between the tempos and the genres are of `kinds`, in this order.
+    pub(super) fn new(
+        settings: Settings,
+        genres: usize,
+        monophonic: bool,
+        kinds: &[Kind],
+    ) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let metres = settings.metres();
+        let size = |kind| match kind {
+            Kind::Metre => metres.len(),
+            Kind::Tempo => usize::from(TEMPO_BINS),
+            Kind::Position => settings.max_positions() as usize,
+            Kind::Shift => settings.max_positions() as usize - 1,
+            Kind::Instrument => Instrument::COUNT,
+            Kind::Drum | Kind::Pitch | Kind::End => 128,
+            Kind::Duration => settings.max_duration() as usize,
+            Kind::Velocity => usize::from(settings.velocity_bins),
+            Kind::Genre => genres,
+            Kind::Pad | Kind::Bos | Kind::Eos | Kind::Bar | Kind::AnyInstruments => 1,
+        };
+        let first = [
+            Kind::Pad,
+            Kind::Bos,
+            Kind::Eos,
+            Kind::Bar,
+            Kind::AnyInstruments,
+            Kind::Metre,
+            Kind::Tempo,
+        ];
+        let order: Vec<Kind> = [&first, kinds, &[Kind::Genre]].concat();
+        let end: usize = order.iter().map(|&kind| size(kind)).sum();
+        if genres == 0 || genres > 4096 || end > usize::from(Token::MAX) {
+            let expected = "expected 1 (any alone) to 4096, and a vocabulary below 65,536";
+            return Err(SettingsError {
+                field: "genres",
+                value: genres.to_string(),
+                expected,
+            });
+        }
+        let (mut words, mut runs) = (Vec::with_capacity(end), [(0, 0); Kind::COUNT]);
+        for kind in order {
+            runs[kind as usize] = (words.len() as Token, size(kind) as u16);
+            words.extend((0..size(kind) as u16).map(|value| (kind, value)));
+        }
+        let step = settings.step();
+        Ok(Self {
+            settings,
+            monophonic,
+            words,
+            runs,
+            metres,
+            step,
+        })
+    }
+
+    /// The tokens of a kind; empty where the encoding has none.
+    pub(super) fn run(&self, kind: Kind) -> Range<Token> {
+        let (start, size) = self.runs[kind as usize];
+        start..start + size
+    }
+
+    /// The token of a kind that the encoding has, for a value that the kind has.
+    pub(super) fn token(&self, kind: Kind, value: impl Into<u16>) -> Token {
+        self.runs[kind as usize].0 + value.into()
+    }
+
+    /// What a token says; `None` where it is none.
+    pub(super) fn word(&self, token: Token) -> Option<(Kind, u16)> {
+        self.words.get(usize::from(token)).copied()
+    }
+
+    /// Whether the encoding says velocities.
+    pub(super) fn has_velocities(&self) -> bool {
+        self.settings.velocity_bins > 0
+    }
+
+    /// The token of a velocity, where the encoding says velocities.
+    pub(super) fn velocity(&self, velocity: u8) -> Option<Token> {
+        let bin = self.settings.velocity_bin(velocity);
+        self.has_velocities()
+            .then(|| self.token(Kind::Velocity, bin))
+    }
+
+    /// The velocity of a bin.
+    pub(super) fn velocity_of(&self, bin: u16) -> u8 {
+        self.settings.velocity_of_bin(bin)
+    }
+
+    /// So many grid positions.
+    pub(super) fn steps(&self, steps: u16) -> Ticks {
+        Ticks(u32::from(steps) * self.step)
+    }
+
+    /// The token of a duration.
+    pub(super) fn duration(&self, duration: Ticks) -> Token {
+        let steps = (duration.0 / self.step).max(1);
+        self.token(Kind::Duration, steps as u16 - 1)
+    }
+
+    /// What a note is before anything is said of it.
+    pub(super) fn blank(&self) -> Note {
+        Note {
+            start: Ticks(0),
+            pitch: 0,
+            duration: Ticks(self.step),
+            velocity: self.velocity_of(0),
+        }
+    }
+
+    /// The token that states a metre of a quantized score.
+    pub(super) fn metre_token(&self, numerator: u8, denominator: u8) -> Token {
+        let mut metres = self.metres.iter();
+        let metre = metres.position(|&metre| metre == (numerator, denominator));
+        self.token(Kind::Metre, metre.map_or(0, |i| i as u16))
+    }
+
+    /// The token of the tempo nearest to `micros_per_quarter`.
+    pub(super) fn tempo_token(&self, micros_per_quarter: u32) -> Token {
+        self.token(Kind::Tempo, tempo_bin(f64::from(micros_per_quarter)))
+    }
+
+    /// The metre with this index, as from the beginning on.
+    pub(super) fn metre_of(&self, index: u16) -> Metre {
+        let (numerator, denominator) = self.metres[usize::from(index)];
+        Metre {
+            at: Ticks(0),
+            numerator,
+            denominator,
+        }
+    }
+
+    /// The metre that a bar's state says.
+    pub(crate) fn metre(&self, state: BarState) -> Metre {
+        self.metre_of(state.metre - self.run(Kind::Metre).start)
+    }
+
+    /// Grid positions of a bar in the metre with this index.
+    pub(super) fn positions(&self, metre: u16) -> u16 {
+        (self.metre_of(metre).bar().0 / self.step) as u16
+    }
+
+    /// What one can be told to play: all instruments of the set, drums first; in a monophonic
+    /// encoding the first of them.
+    pub(super) fn players(&self, set: &InstrumentSet) -> impl Iterator<Item = Instrument> + use<> {
+        let most = if self.monophonic { 1 } else { usize::MAX };
+        let drums = set.contains(Instrument::DRUMS).then_some(Instrument::DRUMS);
+        let pitched = set.iter().filter(|instrument| !instrument.is_drums());
+        drums.into_iter().chain(pitched).take(most)
+    }
+
+    /// See [`Encoding::head`].
+    pub(super) fn head(&self, conditioning: &Conditioning) -> Vec<Token> {
+        let bos = self.token(Kind::Bos, 0u16);
+        // A genre that the vocabulary lacks becomes a token that it lacks, which grammars refuse.
+        let genre = self
+            .token(Kind::Genre, 0u16)
+            .saturating_add(conditioning.genre);
+        let mut head = vec![bos, genre];
+        match &conditioning.instruments {
+            None => head.push(self.token(Kind::AnyInstruments, 0u16)),
+            Some(set) => head.extend(
+                self.players(set)
+                    .map(|instrument| self.token(Kind::Instrument, instrument.index())),
+            ),
+        }
+        head
+    }
+
+    /// Whether a stream has one instrument alone.
+    pub(super) fn is_monophonic(&self) -> bool {
+        self.monophonic
+    }
+
+    /// Index of the first of `tokens`, which begin with BAR, that states neither metre nor tempo.
+    pub(super) fn after_state(&self, tokens: &[Token]) -> usize {
+        let states = self.run(Kind::Metre).start..self.run(Kind::Tempo).end;
+        let stated = tokens.iter().skip(1);
+        1 + stated.take_while(|&token| states.contains(token)).count()
+    }
+
+    /// Moves what is struck and ended by `semitones`, drums never. `None` where a pitch would leave
+    /// MIDI's range.
+    pub(super) fn transpose(&self, tokens: &mut [Token], semitones: i32) -> Option<()> {
+        let runs = [Kind::Pitch, Kind::End].map(|kind| self.run(kind));
+        for token in tokens {
+            if let Some(run) = runs.iter().find(|run| run.contains(token)) {
+                let moved = i32::from(*token) + semitones;
+                *token = Token::try_from(moved).ok().filter(|t| run.contains(t))?;
+            }
+        }
+        Some(())
+    }
+
+    /// Tokens of the vocabulary.
+    pub(super) fn size(&self) -> usize {
+        self.words.len()
+    }
+
+    /// The quantization after which nothing is lost.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// See [`Encoding::kind`].
+    pub(super) fn kind(&self, token: Token) -> &'static str {
+        self.word(token).map_or("unknown", |(kind, _)| kind.name())
+    }
+
+    /// See [`Encoding::name`].
+    pub(super) fn name(&self, token: Token) -> String {
+        let Some((kind, value)) = self.word(token) else {
+            return format!("unknown token {token}");
+        };
+        match kind {
+            Kind::Metre => {
+                let (numerator, denominator) = self.metres[usize::from(value)];
+                format!("metre {numerator}/{denominator}")
+            }
+            Kind::Tempo => format!("tempo {:.0}", 60e6 / f64::from(tempo_of_bin(value))),
+            Kind::Instrument => {
+                let instrument = Instrument::new(value as u8).unwrap_or_default();
+                format!("instrument {instrument}")
+            }
+            Kind::Duration | Kind::Shift => format!("{} {}", kind.name(), value + 1),
+            Kind::Pad | Kind::Bos | Kind::Eos | Kind::Bar | Kind::AnyInstruments => {
+                kind.name().to_owned()
+            }
+            _ => format!("{} {value}", kind.name()),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The `remi` encoding: one instrument a stream, by bar and position.
+//!
+//! Source: Huang and Yang, "Pop Music Transformer", 2020, section 3 (REMI).
+//!
+//! ```text
+//! stream     = BOS genre ( ANY | instrument ) body
+//! body       = bar+ EOS
+//! bar        = BAR [metre] [tempo] group*            both stated in a stream's first bar,
+//!                                                    after it only where they change
+//! group      = position note+                        positions ascend in a bar
+//! note       = [velocity] pitch duration             pitches ascend
+//!            | [velocity] drum                       of the drum kit
+//! ```
+//!
+//! The instrument stands in the head alone. Where that is *any*, pitches are those of program 0.
+
+use std::sync::Arc;
+
+use super::bars::Frame;
+use super::grammar::{BarGrammar, Context, Music};
+use super::lexicon::Kind;
+use super::*;
+use crate::quantize;
+
+/// The encoding; see the module.
+#[derive(Clone, Debug)]
+pub struct Remi {
+    lexicon: Arc<Lexicon>,
+}
+
+impl Remi {
+    /// The encoding for `genres` genres, *any* included.
+    pub fn new(settings: quantize::Settings, genres: usize) -> Result<Self, SettingsError> {
+        let kinds = [
+            Kind::Position,
+            Kind::Instrument,
+            Kind::Drum,
+            Kind::Velocity,
+            Kind::Pitch,
+            Kind::Duration,
+        ];
+        let lexicon = Lexicon::new(settings, genres, true, &kinds)?.into();
+        Ok(Self { lexicon })
+    }
+}
+
+impl Encoding for Remi {
+    fn lexicon(&self) -> &Lexicon {
+        &self.lexicon
+    }
+
+    fn encode(&self, score: &Score) -> Vec<Body> {
+        let lexicon = &*self.lexicon;
+        let frame = Frame::new(lexicon, score);
+        let body = |track: &Track| {
+            let mut ahead = track.notes.iter().peekable();
+            let instruments = [track.instrument].into_iter().collect();
+            frame.body(instruments, |bar, tokens| {
+                let mut group = None;
+                while let Some(note) = ahead.next_if(|note| note.start < bar.end) {
+                    if group != Some(note.start) {
+                        let position = (note.start - bar.start).0 / lexicon.step;
+                        tokens.push(lexicon.token(Kind::Position, position as u16));
+                    }
+                    group = Some(note.start);
+                    tokens.extend(lexicon.velocity(note.velocity));
+                    if track.instrument.is_drums() {
+                        tokens.push(lexicon.token(Kind::Drum, note.pitch));
+                    } else {
+                        tokens.push(lexicon.token(Kind::Pitch, note.pitch));
+                        tokens.push(lexicon.duration(note.duration));
+                    }
+                }
+            })
+        };
+        score.tracks.iter().map(body).collect()
+    }
+
+    fn decode_bar(&self, tokens: &[Token], bars: &mut Bars) {
+        let lexicon = &*self.lexicon;
+        let music = bars.begin(lexicon, tokens);
+        let mut note = lexicon.blank();
+        for (kind, value) in music.iter().filter_map(|&token| lexicon.word(token)) {
+            match kind {
+                Kind::Position => note.start = lexicon.steps(value),
+                Kind::Velocity => note.velocity = lexicon.velocity_of(value),
+                Kind::Drum => {
+                    (note.pitch, note.duration) = (value as u8, lexicon.steps(1));
+                    bars.note(Instrument::DRUMS, note);
+                }
+                Kind::Pitch => note.pitch = value as u8,
+                Kind::Duration => {
+                    note.duration = lexicon.steps(value + 1);
+                    bars.note(bars.instrument, note);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn grammar(&self) -> Box<dyn Grammar> {
+        let groups = Groups {
+            state: State::Bar,
+            position: 0,
+            struck: None,
+        };
+        Box::new(BarGrammar::new(self.lexicon.clone(), groups))
+    }
+}
+
+/// What was said last, as far as it decides what may follow. The numbers are the lowest key that
+/// may be struck next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Bar,
+    Position,
+    Velocity(u16),
+    Pitch(u16),
+    /// A whole note.
+    Note(u16),
+}
+
+/// The grammar of a bar.
+#[derive(Clone)]
+struct Groups {
+    state: State,
+    /// First position that may come next in the bar.
+    position: u16,
+    /// What the stream strikes, once it did.
+    struck: Option<Kind>,
+}
+
+impl Groups {
+    fn insert_keys(&self, context: &Context, lowest: u16, next: &mut TokenSet) {
+        for &kind in context.keys(self.struck) {
+            let keys = context.lexicon.run(kind);
+            next.insert_range(keys.start + lowest..keys.end);
+        }
+    }
+
+    /// The first token of a note at this position.
+    fn insert_notes(&self, context: &Context, lowest: u16, next: &mut TokenSet) {
+        if !context.lexicon.has_velocities() {
+            self.insert_keys(context, lowest, next);
+        } else if lowest < 128 {
+            next.insert_range(context.lexicon.run(Kind::Velocity));
+        }
+    }
+
+    /// A later position.
+    fn insert_positions(&self, context: &Context, next: &mut TokenSet) {
+        if !context.keys(self.struck).is_empty() {
+            let first = context.lexicon.run(Kind::Position).start;
+            next.insert_range(first + self.position..first + context.positions());
+        }
+    }
+}
+
+impl Music for Groups {
+    fn begin_bar(&mut self, _: &Context) {
+        self.position = 0;
+        self.state = State::Bar;
+    }
+
+    fn allowed(&self, context: &Context, next: &mut TokenSet) {
+        match self.state {
+            State::Bar => self.insert_positions(context, next),
+            State::Position => self.insert_notes(context, 0, next),
+            State::Velocity(lowest) => self.insert_keys(context, lowest, next),
+            State::Pitch(_) => next.insert_range(context.lexicon.run(Kind::Duration)),
+            State::Note(lowest) => {
+                self.insert_notes(context, lowest, next);
+                self.insert_positions(context, next);
+            }
+        }
+    }
+
+    fn accept(&mut self, _: &Context, kind: Kind, value: u16) {
+        self.state = match (kind, self.state) {
+            (Kind::Position, _) => {
+                self.position = value + 1;
+                State::Position
+            }
+            (Kind::Velocity, State::Note(lowest)) => State::Velocity(lowest),
+            (Kind::Velocity, _) => State::Velocity(0),
+            (Kind::Drum, _) => State::Note(value + 1),
+            (Kind::Pitch, _) => State::Pitch(value + 1),
+            (Kind::Duration, State::Pitch(lowest)) => State::Note(lowest),
+            // What is allowed has no other pair.
+            (_, state) => state,
+        };
+        if matches!(kind, Kind::Drum | Kind::Pitch) {
+            self.struck = Some(kind);
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        matches!(self.state, State::Bar | State::Note(_))
+    }
+}

@@ -1,0 +1,162 @@
+//! Encodings with settings of all kinds, and what to try on them: scores with every irregularity that
+//! a file can have, and whatever a grammar allows.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use famam_shared::encoding::{Encoding, Spec, Token, TokenSet};
+use famam_shared::instrument::Instrument;
+use famam_shared::quantize;
+use famam_shared::score::{Key, Metre, Note, Score, Tempo, Ticks, Track};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+/// Genres of all vocabularies.
+pub const GENRES: usize = 5;
+
+/// A whole number from `low` to below `high`.
+pub fn draw(rng: &mut ChaCha8Rng, low: u32, high: u32) -> u32 {
+    low + rng.next_u32() % (high - low)
+}
+
+/// A score with every irregularity that a file can have: metres of any kind changing anywhere,
+/// tempos inside bars, several tracks of an instrument, notes that overlap themselves.
+pub fn random_score(rng: &mut ChaCha8Rng) -> Score {
+    let length = draw(rng, 1, 40_000);
+    let at = |rng: &mut ChaCha8Rng, count: u32| {
+        let mut at: Vec<_> = (0..draw(rng, 0, count))
+            .map(|_| Ticks(draw(rng, 0, length)))
+            .collect();
+        at.sort_unstable();
+        at
+    };
+    let metres = at(rng, 6);
+    let tempos = at(rng, 12);
+    let keys = at(rng, 3);
+    let mut score = Score {
+        metres: metres
+            .into_iter()
+            .map(|at| Metre {
+                at,
+                numerator: draw(rng, 1, 40) as u8,
+                denominator: 1 << draw(rng, 0, 8),
+            })
+            .collect(),
+        tempos: tempos
+            .into_iter()
+            .map(|at| Tempo {
+                at,
+                micros_per_quarter: draw(rng, 1, 8_000_000),
+            })
+            .collect(),
+        keys: keys
+            .into_iter()
+            .map(|at| Key {
+                at,
+                fifths: 0,
+                minor: false,
+            })
+            .collect(),
+        ..Score::default()
+    };
+    for _ in 0..draw(rng, 0, 7) {
+        let instrument = match draw(rng, 0, 3) {
+            0 => Instrument::DRUMS,
+            _ => Instrument::new(draw(rng, 0, 6) as u8).unwrap(),
+        };
+        let mut notes: Vec<_> = (0..draw(rng, 0, 60))
+            .map(|_| {
+                let longest = 1 << draw(rng, 1, 16);
+                // Half of the notes share four pitches, so that they overlap.
+                let pitches = [4, 128][draw(rng, 0, 2) as usize];
+                Note {
+                    start: Ticks(draw(rng, 0, length)),
+                    pitch: draw(rng, 0, pitches) as u8,
+                    duration: Ticks(1 + draw(rng, 0, longest)),
+                    velocity: draw(rng, 1, 128) as u8,
+                }
+            })
+            .collect();
+        notes.sort_unstable();
+        score.tracks.push(Track {
+            instrument,
+            name: "a name".to_owned(),
+            notes,
+        });
+    }
+    let ends = score
+        .tracks
+        .iter()
+        .flat_map(|track| &track.notes)
+        .map(Note::end);
+    score.end = ends.max().unwrap_or_default();
+    score
+}
+
+/// Every encoding with these settings.
+pub fn specs(settings: &quantize::Settings) -> [Spec; 3] {
+    [Spec::Multitrack, Spec::Remi, Spec::Event].map(|spec| spec(settings.clone()))
+}
+
+/// Every encoding with every one of [`settings`], with a number of its own.
+pub fn encodings() -> impl Iterator<Item = (u64, String, Box<dyn Encoding>)> {
+    let specs = settings().into_iter().flat_map(|settings| specs(&settings));
+    specs.zip(0..).map(|(spec, i)| {
+        let encoding = spec.build(GENRES).unwrap();
+        (i, format!("{spec:?}"), encoding)
+    })
+}
+
+fn settings() -> Vec<quantize::Settings> {
+    let default = quantize::Settings::default();
+    [4, 12, 16, 24, 32, 48, 96]
+        .map(|positions_per_bar| quantize::Settings {
+            positions_per_bar,
+            ..default.clone()
+        })
+        .into_iter()
+        .chain([quantize::Settings {
+            max_duration_bars: 1,
+            max_metre_bars: 1,
+            velocity_bins: 7,
+            ..default.clone()
+        }])
+        .chain([quantize::Settings {
+            velocity_bins: 0,
+            ..default.clone()
+        }])
+        .collect()
+}
+
+/// A stream of about `target` tokens of which each is any that the grammar allows.
+pub fn walk(encoding: &dyn Encoding, rng: &mut ChaCha8Rng, target: usize) -> Vec<Token> {
+    let mut next = TokenSet::new(encoding.vocabulary_size());
+    let (mut grammar, mut stream) = (encoding.grammar(), Vec::new());
+    let eos = encoding.special().eos;
+    loop {
+        grammar.allowed(&mut next);
+        if next.is_empty() {
+            return stream;
+        }
+        let token = if stream.len() > target && next.contains(eos) {
+            eos
+        } else {
+            let mut tokens: Vec<_> = next.iter().filter(|&token| token != eos).collect();
+            // Half of the time by kind first, so that all are met, whatever their number of tokens.
+            if draw(rng, 0, 2) == 0 {
+                let mut kinds: Vec<_> = tokens.iter().map(|&token| encoding.kind(token)).collect();
+                kinds.dedup();
+                let kind = kinds[draw(rng, 0, kinds.len() as u32) as usize];
+                tokens.retain(|&token| encoding.kind(token) == kind);
+            }
+            tokens[draw(rng, 0, tokens.len() as u32) as usize]
+        };
+        if stream.len().is_multiple_of(16)
+            && (0..encoding.vocabulary_size() as Token)
+                .any(|other| !next.contains(other) && grammar.boxed_clone().accept(other).is_ok())
+        {
+            panic!("the grammar accepts what it does not allow");
+        }
+        grammar.accept(token).unwrap();
+        stream.push(token);
+    }
+}
