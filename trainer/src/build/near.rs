@@ -1,0 +1,166 @@
+//! Which pieces share most of their bars, whatever their key, tempo, velocities, instruments and
+//! drums.
+//!
+//! Broder, "On the resemblance and containment of documents" (SEQUENCES 1997): a piece is the set
+//! of its *shingles*, which here are its bars, each seen from its own lowest first note; of the
+//! shingles' hashes the smallest are kept (section 4, the min-s sketch), and two pieces are compared
+//! by the share of the smaller set that is in the other, its *containment*, so that an excerpt is
+//! found, too.
+
+use std::collections::HashMap;
+
+use famam_shared::score::Score;
+
+/// Bars with fewer notes are much the same in all music.
+const NOTES_OF_A_BAR: usize = 6;
+/// Hashes kept of a piece: all of most pieces.
+const SKETCH: usize = 256;
+/// Bars that two pieces must share at least: a riff makes no piece.
+const SHARED_BARS: usize = 8;
+/// Earlier pieces that a bar leads to. One that more have says little.
+const PIECES_OF_A_BAR: usize = 32;
+
+/// The smallest hashes of a piece's bars, ascending, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sketch(Vec<u32>);
+
+impl Sketch {
+    /// Of a quantized score. Drums have no part in it.
+    pub fn new(score: &Score) -> Self {
+        let pitched = score
+            .tracks
+            .iter()
+            .filter(|track| !track.instrument.is_drums());
+        let mut notes: Vec<(u32, u8)> = pitched
+            .flat_map(|track| &track.notes)
+            .map(|note| (note.start.0, note.pitch))
+            .collect();
+        notes.sort_unstable();
+        notes.dedup();
+        let mut ahead = &notes[..];
+        let mut hashes = Vec::new();
+        for bar in score.bars() {
+            let end = ahead.partition_point(|&(start, _)| start < bar.end.0);
+            let (inside, after) = ahead.split_at(end);
+            ahead = after;
+            match inside.first() {
+                Some(&(_, low)) if inside.len() >= NOTES_OF_A_BAR => {
+                    let seen = inside
+                        .iter()
+                        .map(|&(start, pitch)| (start - bar.start.0, pitch.wrapping_sub(low)));
+                    hashes.push(hash(seen));
+                }
+                _ => {}
+            }
+        }
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.truncate(SKETCH);
+        Self(hashes)
+    }
+
+    /// The memory that it holds.
+    pub fn bytes(&self) -> usize {
+        4 * self.0.capacity()
+    }
+}
+
+/// FNV-1a (Fowler, Noll and Vo 1991) over starts and pitches, the upper half of it.
+fn hash(notes: impl Iterator<Item = (u32, u8)>) -> u32 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for (start, pitch) in notes {
+        let [a, b, ..] = start.to_le_bytes();
+        for byte in [a, b, pitch] {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    (hash >> 32) as u32
+}
+
+/// A bar of a piece that came.
+struct Entry {
+    hash: u32,
+    piece: u32,
+    /// The entry of the same hash before it.
+    before: Option<u32>,
+}
+
+/// The sketches of pieces that come one by one.
+#[derive(Default)]
+pub struct Index {
+    /// By piece, and ascending in each.
+    entries: Vec<Entry>,
+    /// Where each piece's entries end.
+    ends: Vec<u32>,
+    /// The last entry of each hash.
+    last: HashMap<u32, u32>,
+}
+
+impl Index {
+    /// Takes the next piece; says which earlier ones are near duplicates of it. Pieces are counted
+    /// as they come.
+    pub fn push(&mut self, sketch: &Sketch) -> Vec<u32> {
+        let near = self.near(sketch);
+        let piece = self.ends.len() as u32;
+        for &hash in &sketch.0 {
+            let entry = self.entries.len() as u32;
+            let before = self.last.insert(hash, entry);
+            self.entries.push(Entry {
+                hash,
+                piece,
+                before,
+            });
+        }
+        self.ends.push(self.entries.len() as u32);
+        near
+    }
+
+    /// The earlier pieces that share most bars with `sketch`.
+    fn near(&self, sketch: &Sketch) -> Vec<u32> {
+        if sketch.0.len() < SHARED_BARS {
+            return Vec::new();
+        }
+        let mut shared: HashMap<u32, usize> = HashMap::new();
+        for hash in &sketch.0 {
+            let mut next = self.last.get(hash).copied();
+            for _ in 0..PIECES_OF_A_BAR {
+                let Some(entry) = next.and_then(|i| self.entries.get(i as usize)) else {
+                    break;
+                };
+                *shared.entry(entry.piece).or_default() += 1;
+                next = entry.before;
+            }
+        }
+        let mut near: Vec<u32> = shared
+            .into_iter()
+            .filter(|&(_, bars)| bars >= SHARED_BARS / 2)
+            .map(|(piece, _)| piece)
+            .filter(|&piece| contained(&sketch.0, &self.hashes(piece)))
+            .collect();
+        near.sort_unstable();
+        near
+    }
+
+    fn hashes(&self, piece: u32) -> Vec<u32> {
+        let end = |piece: usize| self.ends[piece] as usize;
+        let start = (piece as usize).checked_sub(1).map_or(0, end);
+        let entries = &self.entries[start..end(piece as usize)];
+        entries.iter().map(|entry| entry.hash).collect()
+    }
+}
+
+/// Whether most of the smaller one is in the other, as far as both sketches reach.
+fn contained(a: &[u32], b: &[u32]) -> bool {
+    let reach = |sketch: &[u32]| match sketch.last() {
+        Some(&last) if sketch.len() == SKETCH => last,
+        _ => u32::MAX,
+    };
+    let reach = reach(a).min(reach(b));
+    let within = |sketch: &[u32]| sketch.partition_point(|&hash| hash <= reach);
+    let (a, b) = (&a[..within(a)], &b[..within(b)]);
+    let shared = a
+        .iter()
+        .filter(|hash| b.binary_search(hash).is_ok())
+        .count();
+    shared >= SHARED_BARS && 2 * shared > a.len().min(b.len())
+}
