@@ -25,23 +25,13 @@ const PIECES_OF_A_BAR: usize = 32;
 pub struct Sketch(Vec<u32>);
 
 impl Sketch {
-    /// Of a quantized score. Drums have no part in it.
-    pub fn new(score: &Score) -> Self {
-        let pitched = score
-            .tracks
-            .iter()
-            .filter(|track| !track.instrument.is_drums());
-        let mut notes: Vec<(u32, u8)> = pitched
-            .flat_map(|track| &track.notes)
-            .map(|note| (note.start.0, note.pitch))
-            .collect();
-        notes.sort_unstable();
-        notes.dedup();
-        let mut ahead = &notes[..];
+    /// Of the pitched notes of a quantized score: their starts in ticks and pitches, ascending.
+    pub fn new(score: &Score, notes: &[(u32, u8)]) -> Self {
+        let mut ahead = notes;
         let mut hashes = Vec::new();
         for bar in score.bars() {
-            let end = ahead.partition_point(|&(start, _)| start < bar.end.0);
-            let (inside, after) = ahead.split_at(end);
+            let inside = ahead.iter().take_while(|(start, _)| *start < bar.end.0);
+            let (inside, after) = ahead.split_at(inside.count());
             ahead = after;
             match inside.first() {
                 Some(&(_, low)) if inside.len() >= NOTES_OF_A_BAR => {

@@ -34,8 +34,11 @@ pub struct Fingerprints {
 
 /// Equal for files of equal tokens.
 pub fn content(bodies: &[Body]) -> Fingerprint {
-    let tokens = bodies.iter().flat_map(|body| &body.tokens);
-    digest(tokens.flat_map(|token| token.to_le_bytes()).collect())
+    let mut bytes = Vec::with_capacity(bodies.iter().map(|body| 2 * body.tokens.len()).sum());
+    for body in bodies {
+        bytes.extend(body.tokens.iter().flat_map(|token| token.to_le_bytes()));
+    }
+    digest(&bytes)
 }
 
 impl Fingerprints {
@@ -59,17 +62,21 @@ impl Fingerprints {
                     let [a, b, c, d] = (start - at).to_le_bytes();
                     [a, b, c, d, key.wrapping_sub(pitch)]
                 };
-                digest(notes.iter().flat_map(relative).collect())
+                let mut bytes = Vec::with_capacity(5 * notes.len());
+                for note in &notes {
+                    bytes.extend_from_slice(&relative(note));
+                }
+                digest(&bytes)
             });
         Self {
             content: content(bodies),
             tune,
-            sketch: Sketch::new(score),
+            sketch: Sketch::new(score, &notes),
         }
     }
 }
 
-fn digest(bytes: Vec<u8>) -> Fingerprint {
+fn digest(bytes: &[u8]) -> Fingerprint {
     let whole = Sha256::digest(bytes);
     std::array::from_fn(|i| whole[i])
 }
