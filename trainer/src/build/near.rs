@@ -154,3 +154,63 @@ fn contained(a: &[u32], b: &[u32]) -> bool {
         .count();
     shared >= SHARED_BARS && 2 * shared > a.len().min(b.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sketch of a piece of these bars.
+    fn sketch(bars: impl IntoIterator<Item = u32>) -> Sketch {
+        // Spread like hashes: the multiplier is odd, so that no two fall together.
+        let spread = |bar: u32| bar.wrapping_mul(0x9e37_79b1);
+        let mut hashes: Vec<u32> = bars.into_iter().map(spread).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.truncate(SKETCH);
+        Sketch(hashes)
+    }
+
+    #[test]
+    fn pieces_are_near_where_most_of_the_smaller_one_is_shared() {
+        for (other, near) in [
+            (0..40, true),
+            (15..40, true),
+            (20..60, false),
+            (19..59, true),
+            (30..46, true),
+            (33..41, false),
+            (32..40, true),
+            (32..48, false),
+            (30..300, false),
+            (10..300, true),
+        ] {
+            for (first, second) in [(0..40, other.clone()), (other.clone(), 0..40)] {
+                let mut index = Index::default();
+                assert!(index.push(&sketch(500_000..500_040)).is_empty());
+                assert!(index.push(&sketch(first)).is_empty());
+                let found = index.push(&sketch(second));
+                assert_eq!(found, if near { vec![1] } else { vec![] }, "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sketches_of_long_pieces_are_compared_as_far_as_they_reach() {
+        for (other, near) in [(0..3000, true), (1000..4000, true), (2000..5000, false)] {
+            let mut index = Index::default();
+            index.push(&sketch(0..3000));
+            let found = index.push(&sketch(other.clone()));
+            assert_eq!(!found.is_empty(), near, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_bar_that_all_have_joins_none() {
+        let mut index = Index::default();
+        for piece in 0..200 {
+            let own = 1000 * (piece + 1)..1000 * (piece + 1) + 12;
+            let found = index.push(&sketch((0..10).chain(own)));
+            assert!(found.is_empty(), "{piece}");
+        }
+    }
+}
