@@ -126,6 +126,14 @@ impl Class {
         }
     }
 
+    /// The class of this name. Case, spaces and punctuation do not matter.
+    pub fn parse(name: &str) -> Option<Self> {
+        let wanted = letters(name);
+        Self::ALL
+            .into_iter()
+            .find(|class| letters(class.name()) == wanted)
+    }
+
     /// The one group that it belongs to.
     ///
     /// *Percussive* (steel drums, taiko, wood blocks: pitched programs) goes with the mallets to
@@ -219,6 +227,14 @@ impl TryFrom<u8> for Instrument {
     }
 }
 
+/// What tells names apart.
+fn letters(name: &str) -> String {
+    name.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
 /// A set of instruments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<Instrument>", into = "Vec<Instrument>")]
@@ -249,12 +265,6 @@ impl InstrumentSet {
     }
 
     fn named(word: &str) -> Result<Self, UnknownInstrument> {
-        let letters = |name: &str| -> String {
-            name.chars()
-                .filter(|c| c.is_alphanumeric())
-                .flat_map(char::to_lowercase)
-                .collect()
-        };
         let wanted = letters(word);
         if let Some(group) = Group::ALL
             .into_iter()
@@ -262,10 +272,7 @@ impl InstrumentSet {
         {
             return Ok(group.instruments());
         }
-        if let Some(class) = Class::ALL
-            .into_iter()
-            .find(|class| letters(class.name()) == wanted)
-        {
+        if let Some(class) = Class::parse(word) {
             return Ok(class.instruments());
         }
         let program = word.trim().parse().ok();

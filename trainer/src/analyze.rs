@@ -14,9 +14,9 @@ use famam_shared::quantize::quantize;
 use famam_shared::write_file;
 use serde::Serialize;
 
-use crate::build::files::Found;
+use crate::build::files::{Found, Inputs};
 use crate::build::progress::Progress;
-use crate::build::songs::{Fingerprint, Fingerprints};
+use crate::build::songs::{self, Fingerprint};
 use crate::build::{self, ordered};
 use crate::config::dataset::Config;
 use crate::parallel;
@@ -107,14 +107,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads all MIDI files below `roots` on `threads` threads.
+/// Reads all MIDI files of `roots` on `threads` threads.
 pub fn analyze(roots: &[PathBuf], genres: Option<&Path>, threads: usize) -> Result<Report, Error> {
     let config = Config {
         genre_tsv_path: genres.map(|path| path.display().to_string()),
         ..Config::default()
     };
-    let files = build::found(roots)?;
-    let labels = build::genre_labels(&config, roots, &files)?;
+    let Inputs { folders, files } = build::found(roots)?;
+    let labels = build::genre_labels(&config, &folders, &files)?;
     let encodings = tokens::encodings()?;
     let mut report = Report {
         found: files.len(),
@@ -179,10 +179,7 @@ fn read(
     let tokens = encodings.iter().map(|(_, encoding)| {
         let (quantized, losses) = quantize(&score, encoding.quantize_settings());
         let bodies = encoding.encode(&quantized);
-        content.get_or_insert_with(|| {
-            let tokens = bodies.iter().flat_map(|body| &body.tokens);
-            Fingerprints::new(&quantized, tokens).content
-        });
+        content.get_or_insert_with(|| songs::content(&bodies));
         tokens::OfFile::new(&bodies, losses.kept())
     });
     let tokens = tokens.collect();
@@ -323,6 +320,7 @@ mod tests {
         assert!(
             crate::build::files::find(&[folder.path().to_owned()])
                 .unwrap()
+                .files
                 .is_empty()
         );
     }

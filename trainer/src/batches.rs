@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use famam_shared::bands::Bands;
 use famam_shared::encoding;
 use famam_shared::encoding::{Body, Conditioning, Encoding, SettingsError, Token};
+use famam_shared::quantize::tempo_bin;
+use famam_shared::score::Tempo;
 use famam_shared::vocabulary::Vocabulary;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,6 +40,8 @@ pub struct Reading {
     pub segment_bars: Option<usize>,
     /// Shifts in semitones, 0 among them.
     pub shifts: Vec<i32>,
+    /// Shifts in bins of tempo, 0 among them.
+    pub tempos: Vec<i32>,
 }
 
 impl Music {
@@ -72,6 +76,7 @@ impl Music {
             reading: Reading {
                 segment_bars: config.bars_per_segment(),
                 shifts,
+                tempos: tempo_shifts(&config.tempo_factors()),
             },
         })
     }
@@ -135,6 +140,9 @@ pub struct Draw<'a> {
     segment_bars: usize,
     max_tokens: usize,
     shifts: Vec<i32>,
+    tempos: Vec<i32>,
+    /// The tokens that say tempos, from the slowest on.
+    tempo_tokens: Vec<Token>,
     unconditioned: f64,
     genre_dropout: f64,
     instrument_dropout: f64,
@@ -173,6 +181,10 @@ impl<'a> Draw<'a> {
                 .unwrap_or(usize::MAX),
             max_tokens: config.max_seq_length,
             shifts,
+            tempos: music.reading.tempos.clone(),
+            tempo_tokens: (0..music.encoding.vocabulary_size() as Token)
+                .filter(|&token| music.encoding.kind(token) == "tempo")
+                .collect(),
             unconditioned: config.unconditioned,
             genre_dropout: config.genre_dropout,
             instrument_dropout: config.instrument_dropout,
@@ -180,10 +192,11 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// Draws without shifts, as validation does.
+    /// Draws without shifts of pitch or tempo, as validation does.
     pub fn unshifted(self) -> Self {
         Self {
             shifts: vec![0],
+            tempos: vec![0],
             ..self
         }
     }
@@ -242,12 +255,31 @@ impl<'a> Draw<'a> {
         let state = body.states[start];
         let stream = |shift| self.encoding.segment(&conditioning, tokens, state, shift);
         // A shift that would leave MIDI's range is left out; 0 never does.
-        let tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
+        let mut tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
+        // Nothing is drawn where there is nothing to choose, so that older runs go on as they began.
+        if self.tempos.len() > 1 {
+            self.vary_tempo(
+                &mut tokens,
+                self.tempos[rng.random_range(0..self.tempos.len())],
+            );
+        }
         Segment {
             first: self.encoding.head(&conditioning).len(),
             tokens,
             asked_bars,
             lost_bars,
+        }
+    }
+
+    /// States every tempo so many bins faster, within those that there are. Bars and what is in
+    /// them stay: a tempo is a token where it changes.
+    fn vary_tempo(&self, tokens: &mut [Token], bins: i32) {
+        let last = self.tempo_tokens.len() as i64 - 1;
+        for token in tokens {
+            if let Ok(bin) = self.tempo_tokens.binary_search(token) {
+                let moved = (bin as i64 + i64::from(bins)).clamp(0, last);
+                *token = self.tempo_tokens[moved as usize];
+            }
         }
     }
 
@@ -292,6 +324,18 @@ impl<'a> Draw<'a> {
         };
         (&body.tokens[begin..end], asked, asked - kept)
     }
+}
+
+/// The shifts in bins of tempo that are nearest to the factors, each once.
+fn tempo_shifts(factors: &[f64]) -> Vec<i32> {
+    let default = f64::from(Tempo::DEFAULT_MICROS);
+    let bin = |factor: f64| i32::from(tempo_bin(default / factor));
+    let mut shifts: Vec<i32> = factors
+        .iter()
+        .map(|&factor| bin(factor) - bin(1.0))
+        .collect();
+    shifts.dedup();
+    shifts
 }
 
 /// How often each piece is drawn: by its length and its source, then balanced over genres.

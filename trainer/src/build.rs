@@ -1,14 +1,15 @@
 //! Building a data set: folders of MIDI files to one HDF5 file.
 //!
-//! 1. [`files`]: every MIDI file below the input folders, in one order.
+//! 1. [`files`]: every MIDI file of the inputs, in one order; a subset of their songs.
 //! 2. [`genres`]: each one's genre from the tables beside it; some are left out for it.
-//! 3. [`prepare`]: each one read, filtered, quantized and encoded, in parallel ([`ordered`]).
-//! 4. Written in order, one at a time, beside the data set's place.
-//! 5. [`songs`]: versions of one song found, songs split; the file put in its place.
+//! 3. [`prepare`]: each one read, filtered ([`filter`]), quantized, trimmed ([`trim`]) and encoded,
+//!    in parallel ([`ordered`]).
+//! 4. Versions of one song found ([`songs`], [`near`]); what stays is written in order, one file at
+//!    a time, beside the data set's place.
+//! 5. Songs split; the file put in its place.
 //!
-//! Memory holds the files' names and a few hundred bytes for each piece, never the music.
+//! Memory holds the files' names and about a kilobyte for each piece, never the music.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -22,18 +23,22 @@ use crate::dataset::{self, Header, Piece, Split, Writer};
 
 pub mod command;
 pub mod files;
+pub mod filter;
 pub mod genres;
+pub mod near;
 pub mod ordered;
 pub mod prepare;
 pub mod progress;
 pub mod songs;
 pub mod summary;
+pub mod trim;
 
-use files::Found;
+use files::{Found, Inputs};
+use filter::Filter;
 use genres::Genres;
 use prepare::{Prepared, Reason, prepare};
 use progress::Progress;
-use songs::Songs;
+use songs::{Duplicate, Songs};
 use summary::Summary;
 
 /// Why a data set was not built. What stood in its place before is untouched.
@@ -51,15 +56,10 @@ pub enum Error {
     /// A table of genres or songs cannot be read.
     #[error(transparent)]
     Labels(#[from] LabelsError),
-    /// An input folder cannot be read.
-    #[error("reading {path}: {source}")]
-    Read {
-        /// The folder.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The input folders hold no MIDI file.
+    /// An input cannot be read.
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    /// The inputs hold no MIDI file.
     #[error("no file ending in .mid, .midi or .kar in {0}")]
     NoFiles(String),
     /// Every file was left out.
@@ -79,29 +79,42 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     let start = Instant::now();
     config.check()?;
     let output = config::expand(&config.output_path)?;
-    let roots: Vec<PathBuf> = config
+    let inputs: Vec<PathBuf> = config
         .input_dirs
         .iter()
-        .map(|root| config::expand(root))
+        .map(|input| config::expand(input))
         .collect::<Result<_, _>>()?;
-    let mut files = found(&roots)?;
+    let Inputs { folders, mut files } = found(&inputs)?;
     if let Some(most) = config.max_samples {
         files.truncate(most);
+    }
+    let found = files.len();
+    let song_tables = tables(&folders, "song.tsv")?;
+    let song = |file: &Found| {
+        let said = label(&song_tables[file.root], file);
+        said.map_or_else(|| own_song(file), str::to_owned)
+    };
+    let seed = config.random_seed.unwrap_or(0);
+    if let Some(subset) = config.subset {
+        let keys: Vec<String> = files.iter().map(song).collect();
+        let mut drawn = songs::drawn(&keys, subset, seed).into_iter();
+        files.retain(|_| drawn.next().unwrap_or(false));
     }
     let Genres {
         vocabulary,
         files: genres,
-    } = Genres::new(&genre_labels(config, &roots, &files)?, config);
+    } = Genres::new(&genre_labels(config, &folders, &files)?, config);
     let encoding = config.encoding();
     let encoder = encoding.build(vocabulary.genres.len())?;
-    let song_tables = tables(&roots, "song.tsv")?;
+    let filter = Filter::new(config);
 
     let header = Header {
         vocabulary,
         encoding,
         config: config.without_places(),
     };
-    let mut summary = Summary::new(files.len(), &header.vocabulary);
+    let mut summary = Summary::new(found, &header.vocabulary);
+    summary.leave_out(Reason::NotDrawn, found - files.len());
     let mut writer = Writer::create(&output, header)?;
     let mut songs = Songs::default();
     let mut progress = Progress::new(files.len(), config.verbose);
@@ -111,7 +124,10 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
         threads,
         |(file, genre)| match genre {
             Err(reason) => Err((*reason, String::new())),
-            Ok(genre) => prepare(&file.path, &*encoder, config).map(|prepared| (*genre, prepared)),
+            Ok(genre) => {
+                let prepared = prepare(&file.path, &*encoder, config, &filter);
+                prepared.map(|prepared| (*genre, prepared))
+            }
         },
         |result| result.as_ref().map_or(0, |(_, prepared)| prepared.bytes()),
         |i, result| {
@@ -122,22 +138,28 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
             let file = &files[i];
             match result {
                 Err((reason, words)) => {
-                    summary.leave_out(reason);
+                    summary.leave_out(reason, 1);
                     if reason == Reason::Unreadable {
                         progress.say(&format!("left out: {words}"));
                     }
                 }
                 Ok((genre, prepared)) => {
+                    let duplicate = songs.push(song(file), &prepared.fingerprints);
+                    if let Some(duplicate) = duplicate {
+                        if config.drop_duplicates.drops(duplicate) {
+                            summary.leave_out(duplicate.into(), 1);
+                            return Ok(());
+                        }
+                        *summary.duplicates.entry(duplicate).or_default() += 1;
+                    }
                     summary.used += 1;
                     summary.losses += prepared.losses;
+                    summary.not_allowed += prepared.not_allowed;
                     summary.genres[usize::from(genre)].1 += 1;
-                    let key = label(&song_tables[file.root], file);
-                    let fingerprints = prepared.fingerprints;
                     for piece in pieces(file, genre, prepared, config) {
                         summary.take(&piece, config);
                         writer.push(&piece)?;
-                        let key = key.map_or_else(|| own_song(file), str::to_owned);
-                        songs.push(key, fingerprints);
+                        songs.piece();
                     }
                 }
             }
@@ -148,7 +170,6 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     if summary.pieces == 0 {
         return Err(Error::NothingLeft(Box::new(summary)));
     }
-    let seed = config.random_seed.unwrap_or(0);
     let split = songs.split(config.validation_fraction, config.test_fraction, seed);
     summary.songs = Split::ALL.map(|place| split.songs(place));
     writer.finish(split.pieces())?;
@@ -156,20 +177,26 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     Ok(summary)
 }
 
-/// The MIDI files below `roots`, of which there must be some.
-pub(crate) fn found(roots: &[PathBuf]) -> Result<Vec<Found>, Error> {
-    let files = files::find(roots).map_err(|(path, source)| Error::Read {
-        path: path.display().to_string(),
-        source,
-    })?;
-    if files.is_empty() {
-        let names: Vec<_> = roots
+/// The MIDI files of `inputs`, of which there must be some.
+pub(crate) fn found(inputs: &[PathBuf]) -> Result<Inputs, Error> {
+    let found = files::find(inputs)?;
+    if found.files.is_empty() {
+        let names: Vec<_> = inputs
             .iter()
-            .map(|root| root.display().to_string())
+            .map(|input| input.display().to_string())
             .collect();
         return Err(Error::NoFiles(names.join(", ")));
     }
-    Ok(files)
+    Ok(found)
+}
+
+impl From<Duplicate> for Reason {
+    fn from(duplicate: Duplicate) -> Self {
+        match duplicate {
+            Duplicate::Exact => Reason::ExactDuplicate,
+            Duplicate::Near => Reason::NearDuplicate,
+        }
+    }
 }
 
 /// The song that a file is of by its own name.
@@ -184,11 +211,7 @@ fn pieces(
     prepared: Prepared,
     config: &Config,
 ) -> impl Iterator<Item = Piece> {
-    let source = file
-        .stem()
-        .split(config.source_separator.as_str())
-        .next()
-        .unwrap_or_default();
+    let source = prefix(file, config).unwrap_or(file.stem());
     std::iter::zip(prepared.bodies, prepared.notes).map(move |(body, notes)| Piece {
         genre,
         body,
@@ -200,22 +223,37 @@ fn pieces(
     })
 }
 
+/// What stands in a file's name before the first separator, where there is one.
+fn prefix<'a>(file: &'a Found, config: &Config) -> Option<&'a str> {
+    let parts = file.stem().split_once(config.source_separator.as_str());
+    parts.map(|(prefix, _)| prefix)
+}
+
 /// The genre that is said of each file: by the config's table, by the one in its input folder, by
-/// its folder.
+/// its folders or its name.
 pub(crate) fn genre_labels(
     config: &Config,
-    roots: &[PathBuf],
+    folders: &[PathBuf],
     files: &[Found],
 ) -> Result<Vec<Option<String>>, Error> {
     let own = match &config.genre_tsv_path {
         None => None,
         Some(path) => Some(Labels::read(config::expand(path)?)?),
     };
-    let beside = tables(roots, "genre.tsv")?;
+    let beside = tables(folders, "genre.tsv")?;
     let genre = |file: &Found| {
         let said = label(&own, file).or_else(|| label(&beside[file.root], file));
-        let folder = (config.genre_from == GenreFrom::Folder).then(|| file.folder());
-        said.or(folder)
+        let elsewhere = || match config.genre_from {
+            GenreFrom::Table => None,
+            GenreFrom::Folder => Some(file.folder()),
+            GenreFrom::Composer => match file.name.split_once('/') {
+                Some((outermost, _)) => Some(outermost),
+                None => Some(file.folder()),
+            },
+            GenreFrom::Prefix => prefix(file, config),
+        };
+        said.or_else(elsewhere)
+            .map(str::trim)
             .filter(|genre| !genre.is_empty())
             .map(str::to_owned)
     };
@@ -223,12 +261,12 @@ pub(crate) fn genre_labels(
 }
 
 /// The table `name` in each input folder that has one.
-fn tables(roots: &[PathBuf], name: &str) -> Result<Vec<Option<Labels>>, Error> {
-    let table = |root: &PathBuf| {
-        let path = root.join(name);
+fn tables(folders: &[PathBuf], name: &str) -> Result<Vec<Option<Labels>>, Error> {
+    let table = |folder: &PathBuf| {
+        let path = folder.join(name);
         path.is_file().then(|| Labels::read(path)).transpose()
     };
-    Ok(roots.iter().map(table).collect::<Result<_, _>>()?)
+    Ok(folders.iter().map(table).collect::<Result<_, _>>()?)
 }
 
 /// What a table says of a file, by its path in the input folder, or by its own folder and name

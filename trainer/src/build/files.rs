@@ -1,7 +1,9 @@
-//! The MIDI files of folders.
+//! The MIDI files that are read: of folders, by glob patterns, by lists.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use glob::{MatchOptions, Pattern};
 
 /// A MIDI file that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +12,41 @@ pub struct Found {
     pub path: PathBuf,
     /// Its path in the input folder, with `/` between the parts.
     pub name: String,
-    /// Index of the input folder.
+    /// Index of the input folder, see [`Inputs::folders`].
     pub root: usize,
+}
+
+/// What inputs hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// The input folders, each once: those that were named, what stands before the first wildcard
+    /// of a pattern, and where lists and single files lie.
+    pub folders: Vec<PathBuf>,
+    /// The files, by input and then by name.
+    pub files: Vec<Found>,
+}
+
+/// Why an input holds nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not there, or a folder or list cannot be read.
+    #[error("reading {}: {source}", path.display())]
+    Read {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is no pattern.
+    #[error(
+        "the pattern {pattern}: {source}; a name with such a character in it goes into a list of files (.txt)"
+    )]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        source: glob::PatternError,
+    },
 }
 
 impl Found {
@@ -30,44 +65,117 @@ impl Found {
     }
 }
 
-/// The MIDI files in `roots` and all folders below, sorted by root and name, so that the order in
-/// which a system lists folders does not matter. A root may be a file itself. Links to folders are
-/// not followed (they may lead in circles).
-pub fn find(roots: &[PathBuf]) -> Result<Vec<Found>, (PathBuf, io::Error)> {
-    let mut found = Vec::new();
-    for (root, path) in roots.iter().enumerate() {
-        let start = found.len();
-        // In full, so that the name of the folder itself is known however it is named.
-        let path = &path.canonicalize().map_err(|error| (path.clone(), error))?;
-        if path.is_dir() {
-            walk(path, "", root, &mut found)?;
-        } else {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            found.push(Found {
-                path: path.clone(),
-                name,
-                root,
-            });
+/// The files of `inputs`, in one order whatever the order in which a system lists folders: those in
+/// folders with all that is below (links to folders are not followed: they may lead in circles),
+/// those that a glob pattern names (`*`, `?`, `[a-c]`, and `**` for any folders), those of a list
+/// (`.txt`, a path a line, seen from the list's folder), and single ones.
+pub fn find(inputs: &[PathBuf]) -> Result<Inputs, Error> {
+    let mut found = Inputs::default();
+    for input in inputs {
+        let start = found.files.len();
+        let pattern = input.to_str().filter(|path| path.contains(['*', '?', '[']));
+        match pattern {
+            Some(pattern) if !input.exists() => found.matching(pattern)?,
+            _ => found.named(input)?,
         }
-        found[start..].sort_by(|a, b| a.name.cmp(&b.name));
+        found.files[start..].sort_by(|a, b| a.name.cmp(&b.name));
     }
     Ok(found)
 }
 
-fn walk(
-    folder: &Path,
-    prefix: &str,
-    root: usize,
-    found: &mut Vec<Found>,
-) -> Result<(), (PathBuf, io::Error)> {
-    let failed = |error| (folder.to_owned(), error);
-    for entry in folder.read_dir().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let kind = entry.file_type().map_err(failed)?;
+impl Inputs {
+    /// Index of an input folder.
+    fn root(&mut self, folder: &Path) -> usize {
+        // That of the last input comes first: a shell may name thousands of files of a folder.
+        let known = self.folders.iter().rposition(|known| known == folder);
+        known.unwrap_or_else(|| {
+            self.folders.push(folder.to_owned());
+            self.folders.len() - 1
+        })
+    }
+
+    /// Takes in what a pattern names.
+    fn matching(&mut self, pattern: &str) -> Result<(), Error> {
+        let parts: Vec<&str> = pattern.split('/').collect();
+        let plain = parts
+            .iter()
+            .take_while(|part| !part.contains(['*', '?', '[']))
+            .count();
+        let folder = match parts[..plain].join("/") {
+            folder if folder.is_empty() && plain == 0 => ".".to_owned(),
+            folder => folder + "/",
+        };
+        let names = Pattern::new(&parts[plain..].join("/")).map_err(|source| Error::Pattern {
+            pattern: pattern.to_owned(),
+            source,
+        })?;
+        let options = MatchOptions {
+            require_literal_separator: true,
+            ..MatchOptions::new()
+        };
+        let start = self.files.len();
+        self.named(Path::new(&folder))?;
+        let all = self.files.split_off(start);
+        let matching = |file: &Found| names.matches_with(&file.name, options);
+        self.files.extend(all.into_iter().filter(matching));
+        Ok(())
+    }
+
+    /// Takes in a folder, a list or a file.
+    fn named(&mut self, input: &Path) -> Result<(), Error> {
+        // In full, so that the name of the folder itself is known however it is named.
+        let path = input.canonicalize().map_err(failed(input))?;
+        if path.is_dir() {
+            let root = self.root(&path);
+            return walk(&path, "", root, &mut self.files);
+        }
+        let root = self.root(path.parent().unwrap_or(Path::new("/")));
+        if path.extension().is_some_and(|ending| ending == "txt") {
+            return self.listed(&path, root);
+        }
+        let name = path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        self.files.push(Found { path, name, root });
+        Ok(())
+    }
+
+    /// Takes in the files of a list, each once.
+    fn listed(&mut self, list: &Path, root: usize) -> Result<(), Error> {
+        let text = fs::read_to_string(list).map_err(failed(list))?;
+        let folder = &self.folders[root];
+        let mut files: Vec<Found> = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(|line| {
+                let path = folder.join(line);
+                let inside = path.strip_prefix(folder).unwrap_or(&path);
+                // Without the dots of `./a.mid`.
+                let inside: PathBuf = inside.components().collect();
+                let name = inside.to_string_lossy().into_owned();
+                Found { path, name, root }
+            })
+            .collect();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.dedup_by(|a, b| a.name == b.name);
+        self.files.append(&mut files);
+        Ok(())
+    }
+}
+
+/// What became of reading `path`.
+fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Read {
+        path: path.clone(),
+        source,
+    }
+}
+
+fn walk(folder: &Path, prefix: &str, root: usize, found: &mut Vec<Found>) -> Result<(), Error> {
+    for entry in folder.read_dir().map_err(failed(folder))? {
+        let entry = entry.map_err(failed(folder))?;
+        let kind = entry.file_type().map_err(failed(folder))?;
         let path = entry.path();
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if kind.is_dir() {
@@ -143,16 +251,87 @@ mod tests {
     #[test]
     fn files_are_found_below_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("b/c")).unwrap();
+        fs::create_dir_all(folder.path().join("b/c")).unwrap();
         for name in ["z.MID", "b/a.midi", "b/c/x.kar", "b/not.txt", "a.mid"] {
-            std::fs::write(folder.path().join(name), b"").unwrap();
+            fs::write(folder.path().join(name), b"").unwrap();
         }
         #[cfg(unix)]
         std::os::unix::fs::symlink(folder.path(), folder.path().join("b/circle")).unwrap();
-        let found = find(&[folder.path().to_owned()]).unwrap();
+        let found = find(&[folder.path().to_owned()]).unwrap().files;
         let names: Vec<_> = found.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["a.mid", "b/a.midi", "b/c/x.kar", "z.MID"]);
         assert_eq!((found[1].folder(), found[1].stem()), ("b", "a"));
         assert!(find(&[folder.path().join("none")]).is_err());
+    }
+
+    #[test]
+    fn patterns_and_lists_name_the_files_that_they_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("rock/live")).unwrap();
+        fs::create_dir_all(root.join("jazz")).unwrap();
+        let all = [
+            "jazz/a.mid",
+            "rock/a-1.mid",
+            "rock/b-2.mid",
+            "rock/live/a.kar",
+            "top.mid",
+        ];
+        for name in all {
+            fs::write(root.join(name), b"").unwrap();
+        }
+        let found = |inputs: &[&str]| {
+            let inputs: Vec<PathBuf> = inputs.iter().map(|input| root.join(input)).collect();
+            find(&inputs)
+        };
+        for (pattern, names, base) in [
+            ("*", &["top.mid"][..], ""),
+            (
+                "*/*.mid",
+                &["jazz/a.mid", "rock/a-1.mid", "rock/b-2.mid"],
+                "",
+            ),
+            (
+                "**/a*",
+                &["jazz/a.mid", "rock/a-1.mid", "rock/live/a.kar"],
+                "",
+            ),
+            ("rock/?-[1].mid", &["a-1.mid"], "rock"),
+            ("rock/**/*.kar", &["live/a.kar"], "rock"),
+            ("rock/*.txt", &[], "rock"),
+        ] {
+            let inputs = found(&[pattern]).unwrap();
+            let seen: Vec<_> = inputs.files.iter().map(|file| &file.name).collect();
+            assert_eq!(seen, names, "{pattern}");
+            assert_eq!(inputs.folders, [root.join(base)], "{pattern}");
+            assert!(inputs.files.iter().all(|file| file.path.is_file()));
+        }
+        let message = found(&["rock/[.mid"]).unwrap_err().to_string();
+        assert!(message.contains("rock/[.mid"), "{message}");
+
+        let outside = root.join("jazz/a.mid");
+        let lines = format!(
+            "live/a.kar\r\n\n./b-2.mid\nb-2.mid\nnone.mid\n{}\n",
+            outside.display()
+        );
+        fs::write(root.join("rock/some.txt"), lines).unwrap();
+        let inputs = found(&["rock/some.txt", "rock/a-1.mid", "jazz"]).unwrap();
+        let seen: Vec<_> = inputs
+            .files
+            .iter()
+            .map(|file| (file.root, file.name.as_str()))
+            .collect();
+        let outside = outside.display().to_string();
+        let named = [
+            (0, outside.as_str()),
+            (0, "b-2.mid"),
+            (0, "live/a.kar"),
+            (0, "none.mid"),
+            (0, "a-1.mid"),
+            (1, "a.mid"),
+        ];
+        assert_eq!(seen, named);
+        assert_eq!(inputs.folders, [root.join("rock"), root.join("jazz")]);
+        assert!(found(&["rock/other.txt"]).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use famam_shared::vocabulary::Vocabulary;
 
 use super::prepare::Reason;
-use crate::config::dataset::{Config, SmallGenres};
+use crate::config::dataset::{Config, OTHER, SmallGenres};
 
 /// The genre of each file, decided before any is read.
 pub struct Genres {
@@ -45,12 +45,16 @@ impl Genres {
                 .map_or(0, |(count, _)| *count);
             count >= config.min_files_per_genre
         };
-        let vocabulary = Vocabulary::new(
-            counts
-                .values()
-                .map(|(_, genre)| (*genre).to_owned())
-                .filter(|genre| large(genre)),
-        );
+        let (kept, small): (Vec<&str>, Vec<&str>) = counts
+            .values()
+            .map(|&(_, genre)| genre)
+            .partition(|genre| large(genre));
+        let named_so = |genre: &&str| genre.eq_ignore_ascii_case(OTHER);
+        let pooled = config.small_genres == SmallGenres::Other
+            && !small.is_empty()
+            && !kept.iter().any(named_so);
+        let kept = kept.into_iter().chain(pooled.then_some(OTHER));
+        let vocabulary = Vocabulary::new(kept.map(str::to_owned));
         let indices: BTreeMap<String, u16> = vocabulary
             .genres
             .iter()
@@ -64,6 +68,7 @@ impl Genres {
                 Some(genre) if !large(genre) => match config.small_genres {
                     SmallGenres::Any => Ok(0),
                     SmallGenres::Drop => Err(Reason::SmallGenre),
+                    SmallGenres::Other => Ok(vocabulary.genre(OTHER).unwrap_or(0)),
                 },
                 Some(genre) => Ok(indices.get(&genre.to_lowercase()).copied().unwrap_or(0)),
                 None => Ok(0),
@@ -118,6 +123,24 @@ mod tests {
             },
         );
         assert_eq!(files[2], Err(Reason::SmallGenre));
+    }
+
+    #[test]
+    fn small_genres_are_pooled_with_one_that_is_called_so() {
+        let config = Config {
+            min_files_per_genre: 2,
+            small_genres: SmallGenres::Other,
+            ..Config::default()
+        };
+        let labels = ["rock", "ragtime", "march", "rock", ""];
+        let (genres, files) = decide(&labels, config.clone());
+        assert_eq!(genres, ["any", OTHER, "rock"]);
+        assert_eq!(files, [Ok(2), Ok(1), Ok(1), Ok(2), Ok(0)]);
+        let (genres, files) = decide(&["rock", "other", "rock", "Other", "march"], config.clone());
+        assert_eq!(genres, ["any", "other", "rock"]);
+        assert_eq!(files, [Ok(2), Ok(1), Ok(2), Ok(1), Ok(1)]);
+        let (genres, _) = decide(&["rock", "rock"], config);
+        assert_eq!(genres, ["any", "rock"], "there is none where none is small");
     }
 
     #[test]

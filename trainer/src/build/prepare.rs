@@ -5,9 +5,11 @@ use std::path::Path;
 use famam_shared::encoding::{Body, Encoding};
 use famam_shared::midi;
 use famam_shared::quantize::{Losses, quantize};
-use famam_shared::score::{Metre, Note, Score, TICKS_PER_QUARTER, Ticks};
+use famam_shared::score::{Metre, Score, TICKS_PER_QUARTER, Ticks};
 
+use super::filter::Filter;
 use super::songs::Fingerprints;
+use super::trim::trim_silence;
 use crate::config::dataset::Config;
 
 /// Why a file is left out.
@@ -35,6 +37,18 @@ pub enum Reason {
     GenreExcluded,
     /// See [`Config::min_files_per_genre`].
     SmallGenre,
+    /// See [`Config::subset`].
+    NotDrawn,
+    /// See [`Config::allowed_classes`].
+    NoAllowedClass,
+    /// See [`Config::required_classes`].
+    LacksClass,
+    /// See [`Config::min_beats`].
+    TooFewBeats,
+    /// See [`Config::drop_duplicates`].
+    ExactDuplicate,
+    /// See [`Config::drop_duplicates`].
+    NearDuplicate,
 }
 
 impl std::fmt::Display for Reason {
@@ -51,6 +65,12 @@ impl std::fmt::Display for Reason {
             Reason::GenreNotAllowed => "genre not in allowed_genres",
             Reason::GenreExcluded => "genre in exclude_genres",
             Reason::SmallGenre => "genre with fewer files than min_files_per_genre",
+            Reason::NotDrawn => "not drawn for the subset",
+            Reason::NoAllowedClass => "no notes of allowed_classes",
+            Reason::LacksClass => "lacks one of required_classes",
+            Reason::TooFewBeats => "fewer quarters than min_beats",
+            Reason::ExactDuplicate => "the same tokens as an earlier file",
+            Reason::NearDuplicate => "the same music as an earlier file",
         })
     }
 }
@@ -63,6 +83,8 @@ pub struct Prepared {
     pub notes: Vec<u32>,
     /// What `quantize` changed.
     pub losses: Losses,
+    /// Notes that [`Config::allowed_classes`] left out before.
+    pub not_allowed: u64,
     /// What makes it the same song as another.
     pub fingerprints: Fingerprints,
 }
@@ -73,9 +95,12 @@ pub fn prepare(
     path: &Path,
     encoding: &dyn Encoding,
     config: &Config,
+    filter: &Filter,
 ) -> Result<Prepared, (Reason, String)> {
     let score = midi::read_file(path).map_err(|error| (Reason::Unreadable, error.to_string()))?;
-    let mut score = filter(score, config).map_err(|reason| (reason, String::new()))?;
+    let (mut score, not_allowed) = filter
+        .pass(score)
+        .map_err(|reason| (reason, String::new()))?;
     if score.metres.is_empty() {
         let (numerator, denominator) = config.time_signature;
         score.metres.push(Metre {
@@ -95,13 +120,17 @@ pub fn prepare(
     if step % grid != 0.0 {
         snap(&mut score, grid);
     }
-    let (quantized, losses) = quantize(&score, encoding.quantize_settings());
+    let (mut quantized, losses) = quantize(&score, encoding.quantize_settings());
+    if config.trim_silence {
+        quantized = trim_silence(quantized);
+    }
     let bodies = encoding.encode(&quantized);
-    let fingerprints = Fingerprints::new(&quantized, bodies.iter().flat_map(|body| &body.tokens));
+    let fingerprints = Fingerprints::new(&quantized, &bodies);
     Ok(Prepared {
         notes: notes(&score, &bodies),
         bodies,
         losses,
+        not_allowed,
         fingerprints,
     })
 }
@@ -120,47 +149,6 @@ fn notes(score: &Score, bodies: &[Body]) -> Vec<u32> {
         *first += missing;
     }
     notes
-}
-
-/// The score without empty tracks, if the config lets it pass.
-fn filter(mut score: Score, config: &Config) -> Result<Score, Reason> {
-    score.tracks.retain(|track| !track.notes.is_empty());
-    let tracks = &score.tracks;
-    if tracks.is_empty() {
-        return Err(Reason::NoNotes);
-    }
-    if tracks.len() < config.min_tracks {
-        return Err(Reason::TooFewTracks);
-    }
-    if tracks.len() > config.max_tracks {
-        return Err(Reason::TooManyTracks);
-    }
-    if tracks
-        .iter()
-        .any(|track| track.notes.len() < config.min_notes_per_track)
-    {
-        return Err(Reason::TooFewNotes);
-    }
-    let end = tracks
-        .iter()
-        .flat_map(|track| &track.notes)
-        .map(Note::end)
-        .max();
-    let seconds = score.seconds_at(end.unwrap_or_default());
-    if config
-        .min_duration_seconds
-        .is_some_and(|shortest| seconds < shortest)
-    {
-        return Err(Reason::TooShort);
-    }
-    // As in Famam, 0 is no limit.
-    if config
-        .max_duration_seconds
-        .is_some_and(|longest| longest > 0.0 && seconds > longest)
-    {
-        return Err(Reason::TooLong);
-    }
-    Ok(score)
 }
 
 /// Rounds starts and durations to multiples of `grid` ticks, durations to one at least.
@@ -182,6 +170,8 @@ impl Prepared {
     /// The memory that it holds.
     pub fn bytes(&self) -> usize {
         let body = |body: &Body| 2 * body.tokens.capacity() + 8 * body.bars.capacity();
-        size_of::<Self>() + self.bodies.iter().map(body).sum::<usize>()
+        size_of::<Self>()
+            + self.fingerprints.sketch.bytes()
+            + self.bodies.iter().map(body).sum::<usize>()
     }
 }

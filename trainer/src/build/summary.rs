@@ -9,6 +9,7 @@ use famam_shared::quantize::{Losses, MAX_BARS};
 use famam_shared::vocabulary::Vocabulary;
 
 use super::prepare::Reason;
+use super::songs::Duplicate;
 use crate::config::dataset::Config;
 use crate::dataset::{Piece, Split};
 use crate::words::listed;
@@ -22,6 +23,8 @@ pub struct Summary {
     pub used: usize,
     /// Files left out, by reason.
     pub left_out: BTreeMap<Reason, usize>,
+    /// Files in the data set that are duplicates of an earlier one.
+    pub duplicates: BTreeMap<Duplicate, usize>,
     /// Sequences.
     pub pieces: usize,
     /// Songs in each of [`Split::ALL`].
@@ -32,6 +35,8 @@ pub struct Summary {
     pub segments: usize,
     /// Tokens.
     pub tokens: usize,
+    /// Notes left out as their classes are not allowed.
+    pub not_allowed: u64,
     /// What quantization changed.
     pub losses: Losses,
     /// Files of each genre of the vocabulary.
@@ -49,11 +54,13 @@ impl Summary {
             found,
             used: 0,
             left_out: BTreeMap::new(),
+            duplicates: BTreeMap::new(),
             pieces: 0,
             songs: [0; 3],
             bars: 0,
             segments: 0,
             tokens: 0,
+            not_allowed: 0,
             losses: Losses::default(),
             genres: vocabulary
                 .genres
@@ -65,8 +72,10 @@ impl Summary {
         }
     }
 
-    pub(super) fn leave_out(&mut self, reason: Reason) {
-        *self.left_out.entry(reason).or_default() += 1;
+    pub(super) fn leave_out(&mut self, reason: Reason, files: usize) {
+        if files > 0 {
+            *self.left_out.entry(reason).or_default() += files;
+        }
     }
 
     pub(super) fn take(&mut self, piece: &Piece, config: &Config) {
@@ -90,6 +99,10 @@ impl fmt::Display for Summary {
         for (reason, count) in &self.left_out {
             writeln!(f, "            {count} left out: {reason}")?;
         }
+        for (duplicate, count) in &self.duplicates {
+            let what = Reason::from(*duplicate);
+            writeln!(f, "            {count} stay, of one song with it: {what}")?;
+        }
         writeln!(
             f,
             "songs       {} train, {} validation, {} test",
@@ -109,6 +122,13 @@ impl fmt::Display for Summary {
             self.losses.notes,
             share(kept, self.losses.notes)
         )?;
+        if self.not_allowed > 0 {
+            let notes = self.not_allowed;
+            writeln!(
+                f,
+                "            {notes} left out before: not of allowed_classes"
+            )?;
+        }
         if self.losses.beyond > 0 {
             let notes = self.losses.beyond;
             writeln!(f, "            {notes} left out: behind bar {MAX_BARS}")?;

@@ -13,6 +13,9 @@ use famam_shared::quantize;
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod instruments;
+
+pub use instruments::{ClassName, MergeClasses};
 
 /// How a data set is built, and how training reads it. The fields up to `verbose` are Famam's,
 /// with its defaults.
@@ -21,7 +24,8 @@ mod check;
 pub struct Config {
     /// The data set's name.
     pub name: String,
-    /// Folders that are searched for MIDI files, with all that is in them.
+    /// What is searched for MIDI files: folders with all that is in them, glob patterns, lists of
+    /// files (`.txt`, a path a line, seen from the list's folder), or files.
     pub input_dirs: Vec<String>,
     /// The file to write.
     pub output_path: String,
@@ -60,11 +64,11 @@ pub struct Config {
     pub enable_transposition: bool,
     /// By how many semitones, beside 0. Read by training.
     pub transposition_semitones: Vec<i32>,
-    /// Whether training varies the tempo. Not supported yet.
+    /// Whether training varies the tempo. Read by training.
     pub enable_tempo_variation: bool,
     /// Slowest and fastest factor.
     pub tempo_variation_range: (f64, f64),
-    /// Factors from slowest to fastest.
+    /// How many factors there are from slowest to fastest, both among them.
     pub tempo_variation_steps: u32,
     /// The encoding.
     pub encoder_type: EncoderType,
@@ -76,7 +80,7 @@ pub struct Config {
     pub positions_per_bar: u16,
     /// Reads only so many files: the first by path.
     pub max_samples: Option<usize>,
-    /// Seed of the split, 0 where nothing is said.
+    /// Seed of the split and of the subset, 0 where nothing is said.
     pub random_seed: Option<u64>,
     /// Shows progress and a summary.
     pub verbose: bool,
@@ -95,12 +99,27 @@ pub struct Config {
     pub genre_from: GenreFrom,
     /// Leaves out files of these genres.
     pub exclude_genres: Vec<String>,
-    /// A genre with fewer files (as found) is small.
+    /// A genre with fewer files (of those that are read) is small.
     pub min_files_per_genre: usize,
     /// What happens to the files of a small genre.
     pub small_genres: SmallGenres,
     /// Ends the source of a file: what stands in its name before the first of these.
     pub source_separator: String,
+    /// Reads only so many songs, drawn by `random_seed`: below 1 a share of them, from 1 on their
+    /// number. Songs are those of tables and names.
+    pub subset: Option<f64>,
+    /// Leaves out files that lack one of these classes of instruments.
+    pub required_classes: Vec<ClassName>,
+    /// Leaves out the notes of all other classes, before any other filter.
+    pub allowed_classes: Option<Vec<ClassName>>,
+    /// Leaves out files with fewer quarters from their first note to the end of their last.
+    pub min_beats: Option<f64>,
+    /// Gives instruments the program of others, and so makes the vocabulary in use smaller.
+    pub merge_classes: MergeClasses,
+    /// Leaves out the empty bars before a piece's first note; none follow its last.
+    pub trim_silence: bool,
+    /// Which files are left out for an earlier one.
+    pub drop_duplicates: DropDuplicates,
 }
 
 /// An encoding, by Famam's names.
@@ -134,6 +153,12 @@ pub enum GenreFrom {
     Table,
     /// By the name of the folder that the file lies in.
     Folder,
+    /// By the name of the outermost folder below the input folder, as in `Bach/Organ/1.mid`; where
+    /// the file lies in the input folder itself, by that folder's name.
+    Composer,
+    /// By what stands in the file's name before the first `source_separator`; where there is none,
+    /// nowhere.
+    Prefix,
 }
 
 /// What happens to the files of a genre that has few.
@@ -144,6 +169,24 @@ pub enum SmallGenres {
     Any,
     /// They are left out.
     Drop,
+    /// They are pooled as the genre [`OTHER`].
+    Other,
+}
+
+/// The genre that small ones are pooled as.
+pub const OTHER: &str = "OTHER";
+
+/// Which files are left out for an earlier one, by input and path. Those that stay are one song
+/// all the same, so that they are in one split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DropDuplicates {
+    /// None.
+    None,
+    /// Those of the same tokens.
+    Exact,
+    /// Those of the same music, too, as [`crate::build::songs`] tells it.
+    Near,
 }
 
 impl Default for Config {
@@ -189,6 +232,13 @@ impl Default for Config {
             min_files_per_genre: 1,
             small_genres: SmallGenres::Any,
             source_separator: "-".to_owned(),
+            subset: None,
+            required_classes: Vec::new(),
+            allowed_classes: None,
+            min_beats: None,
+            merge_classes: MergeClasses::All(false),
+            trim_silence: false,
+            drop_duplicates: DropDuplicates::None,
         }
     }
 }
@@ -282,10 +332,6 @@ impl Config {
         let own_padding = [default.max_padding_ratio, 1.0];
         let notes = [
             (
-                self.enable_tempo_variation,
-                "enable_tempo_variation is not supported yet: tempos stay as they are",
-            ),
-            (
                 !own_length.contains(&self.max_seq_length),
                 "max_seq_length has no effect: the training config's says how long segments are",
             ),
@@ -296,6 +342,21 @@ impl Config {
         ];
         let asked = notes.into_iter().filter(|(asked, _)| *asked);
         asked.map(|(_, note)| note).collect()
+    }
+
+    /// The factors by which training varies tempos: evenly from slowest to fastest, and 1.
+    pub fn tempo_factors(&self) -> Vec<f64> {
+        if !self.enable_tempo_variation {
+            return vec![1.0];
+        }
+        let (slowest, fastest) = self.tempo_variation_range;
+        let last = f64::from(self.tempo_variation_steps.saturating_sub(1).max(1));
+        let steps = 0..self.tempo_variation_steps;
+        let factor = |step| slowest + (fastest - slowest) * f64::from(step) / last;
+        let mut factors: Vec<f64> = steps.map(factor).chain([1.0]).collect();
+        factors.sort_by(f64::total_cmp);
+        factors.dedup();
+        factors
     }
 
     /// Ticks of `resolution` in a bar of `time_signature`, at least 1.
@@ -386,13 +447,24 @@ mod tests {
         (config.max_seq_length, config.max_padding_ratio) = (512, 1.0);
         assert!(fields(&config).is_empty());
         (config.max_seq_length, config.max_padding_ratio) = (1024, 0.5);
-        config.enable_tempo_variation = true;
-        let all = [
-            "enable_tempo_variation",
-            "max_seq_length",
-            "max_padding_ratio",
-        ];
-        assert_eq!(fields(&config), all);
+        assert_eq!(fields(&config), ["max_seq_length", "max_padding_ratio"]);
+    }
+
+    #[test]
+    fn tempo_factors_go_from_slowest_to_fastest_and_hold_one() {
+        let factors = |range, steps| {
+            let config = Config {
+                enable_tempo_variation: true,
+                tempo_variation_range: range,
+                tempo_variation_steps: steps,
+                ..Config::default()
+            };
+            config.tempo_factors()
+        };
+        assert_eq!(factors((0.9, 1.1), 3), [0.9, 1.0, 1.1]);
+        assert_eq!(factors((0.5, 2.0), 2), [0.5, 1.0, 2.0]);
+        assert_eq!(factors((0.5, 2.0), 1), [0.5, 1.0]);
+        assert_eq!(Config::default().tempo_factors(), [1.0]);
     }
 
     #[test]

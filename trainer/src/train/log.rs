@@ -153,5 +153,5 @@ fn sample(state: &State, model: &Model, path: &Path) -> Result<(), Box<dyn std::
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    Ok(write_file::write(path, &midi::write(&generator.score()?))?)
+    Ok(write_file::write(path, &midi::write(&generator.score()))?)
 }

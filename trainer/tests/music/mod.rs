@@ -106,6 +106,7 @@ pub fn music() -> Music {
         reading: Reading {
             segment_bars: None,
             shifts: vec![0],
+            tempos: vec![0],
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Config, Error};
+use super::{ClassName, Config, Error};
 
 /// Refuses `value` of `field` where the rule does not hold. `expected` says the rule.
 fn rule(
@@ -29,7 +29,7 @@ impl Config {
             !self.input_dirs.is_empty(),
             "input_dirs",
             &self.input_dirs,
-            "expected a folder",
+            "expected a folder, a glob pattern or a list of files",
         )?;
         rule(
             !self.output_path.is_empty(),
@@ -38,6 +38,7 @@ impl Config {
             "expected a file to write",
         )?;
         self.check_filters()?;
+        self.check_instruments()?;
         self.check_reading()?;
         rule(
             (1..=960_000).contains(&self.quantize_grid),
@@ -115,6 +116,51 @@ impl Config {
             "source_separator",
             &self.source_separator,
             "expected what ends a source, as \"-\"",
+        )?;
+        let drawn = |subset: f64| {
+            subset > 0.0 && subset.is_finite() && (subset < 1.0 || subset.fract() == 0.0)
+        };
+        rule(
+            self.subset.is_none_or(drawn),
+            "subset",
+            &self.subset,
+            "expected a share of the songs above 0 and below 1, or a number of them, or null for all",
+        )?;
+        rule(
+            self.min_beats
+                .is_none_or(|beats| beats >= 0.0 && beats.is_finite()),
+            "min_beats",
+            &self.min_beats,
+            "expected 0 or more quarters",
+        )
+    }
+
+    /// The rules of what names instruments.
+    fn check_instruments(&self) -> Result<(), Error> {
+        const CLASSES: &str = "expected classes by number (0 piano, 1 chromatic percussion, 2 organ, \
+                               3 guitar, 4 bass, 5 strings, 6 ensemble, 7 brass, 8 reed, 9 pipe, \
+                               10 synth lead, 11 synth pad, 12 synth effects, 13 ethnic, \
+                               14 percussive, 15 sound effects, 16 drums) or by name";
+        let known = |names: &[ClassName]| names.iter().all(|name| name.class().is_some());
+        let (required, allowed) = (&self.required_classes, &self.allowed_classes);
+        rule(known(required), "required_classes", required, CLASSES)?;
+        if let Some(allowed) = allowed {
+            rule(known(allowed), "allowed_classes", allowed, CLASSES)?;
+            let holds =
+                |class: &ClassName| allowed.iter().any(|other| other.class() == class.class());
+            rule(
+                !allowed.is_empty() && required.iter().all(holds),
+                "allowed_classes",
+                allowed,
+                "expected one class or more, those of required_classes among them, or null for all",
+            )?;
+        }
+        rule(
+            self.merge_classes.programs().is_some(),
+            "merge_classes",
+            &self.merge_classes,
+            "expected true, false, or a program 0 to 127 for each group, class or program that \
+             changes, as in {\"piano\": 0, \"guitar\": 24}: no instrument twice, and no drums",
         )
     }
 
@@ -169,6 +215,12 @@ impl Config {
             "expected the slowest factor, above 0, then the fastest",
         )?;
         rule(
+            self.tempo_variation_steps >= 1,
+            "tempo_variation_steps",
+            &self.tempo_variation_steps,
+            "expected 1 or more",
+        )?;
+        rule(
             self.max_seq_length >= 1,
             "max_seq_length",
             &self.max_seq_length,
@@ -219,7 +271,20 @@ mod tests {
             ("transposition_semitones", json!([1, 128])),
             ("tempo_variation_range", json!([1.1, 0.9])),
             ("tempo_variation_range", json!([0.0, 0.9])),
+            ("tempo_variation_steps", json!(0)),
             ("max_seq_length", json!(0)),
+            ("subset", json!(0)),
+            ("subset", json!(1.5)),
+            ("subset", json!(-3)),
+            ("min_beats", json!(-1)),
+            ("required_classes", json!([17])),
+            ("required_classes", json!(["piano", "pianola"])),
+            ("allowed_classes", json!([-1])),
+            ("allowed_classes", json!([])),
+            ("merge_classes", json!({ "pianola": 0 })),
+            ("merge_classes", json!({ "piano": 128 })),
+            ("merge_classes", json!({ "drums": 0 })),
+            ("merge_classes", json!({ "keys": 0, "3": 1 })),
             ("positions_per_bar", json!(0)),
             ("max_samples", json!(0)),
             ("validation_fraction", json!(1.0)),
@@ -245,6 +310,20 @@ mod tests {
             message.contains("c.json") && message.contains("max_time_steps"),
             "{message}"
         );
+        for (field, value, expected) in [
+            (
+                "required_classes",
+                json!([0.5]),
+                "by number (0 to 16) or name",
+            ),
+            ("merge_classes", json!("piano"), "programs by class"),
+            ("drop_duplicates", json!("all"), "`near`"),
+            ("genre_from", json!("artist"), "`composer`"),
+            ("small_genres", json!("pool"), "`other`"),
+        ] {
+            let message = refusal(field, value);
+            assert!(message.contains(expected), "{message}");
+        }
         let message = refusal("encoder_type", json!("mumidi"));
         assert!(message.contains("mumidi"), "{message}");
         let message = Config::parse("{", "c.json").unwrap_err().to_string();
