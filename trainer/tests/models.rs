@@ -374,11 +374,6 @@ fn dropout_rates_of_the_config_reach_the_model() {
 #[test]
 fn every_backbone_learns_a_few_segments_by_heart() {
     let backbones = [
-        tiny(),
-        Config {
-            positions: Some(PositionsKind::Sinusoidal),
-            ..tiny()
-        },
         Config {
             positions: Some(PositionsKind::Learned),
             ..tiny()
