@@ -1,124 +1,95 @@
 //! The architecture of a model: what the trainer builds with `tch` and the exporter writes as a
 //! graph, in one description with the names and shapes of every weight.
 //!
-//! The Transformer is decoder-only and pre-norm. For hidden states `x` `[batch, time, d_model]`:
-//!
-//! ```text
-//! x = embedding[ids] * embedding_scale
-//! for each layer l:
-//!     h = layer_norm(x; layers.l.attention_norm)
-//!     q, k, v = split(h · qkvᵀ)             q: heads, k and v: kv_heads, each head_dim wide
-//!     rotary:   q, k = rotate(q, pos), rotate(k, pos)
-//!     s = (q·kᵀ + q·Erᵀ[clip(pos_q - pos_k, 0, max_distance)]) / sqrt(head_dim)   (Er: relative only)
-//!     x = x + (softmax(causal(s)) · v) · outᵀ
-//!     h = layer_norm(x; layers.l.feed_forward_norm)
-//!     x = x + activation(h · upᵀ) · downᵀ            GELU (exact, erf)
-//!       or    (silu(h · gateᵀ) * (h · upᵀ)) · downᵀ  SwiGLU (Shazeer 2020)
-//! logits = layer_norm(x; final_norm) · headᵀ
-//! ```
-//!
-//! Relative attention: Huang et al. 2018, *Music Transformer*, section 3.4; one table of embeddings
-//! for each key/value head. Rotary positions: Su et al. 2021, *RoFormer*, section 3.4, halves
-//! rotated (element `i` pairs with `i + head_dim/2`), angle `pos * theta^(-2i/head_dim)`.
-//! Grouped key/value heads: Ainslie et al. 2023, *GQA*; query head `h` reads key/value head
-//! `h / (heads / kv_heads)`. Layer norms have a weight and a bias and eps 1e-5; linear maps have no bias.
+//! A backbone is a variant of [`Architecture`] and a file here, which has its formulas; a file in
+//! `graph/`, which writes them in ONNX's operators; and a file in the trainer's `model/`, which
+//! computes them with `tch`.
+
+mod lstm;
+mod transformer;
 
 use serde::{Deserialize, Serialize};
 
-/// How attention knows where a token stands.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Positions {
-    /// Learned embeddings of the distance, clipped at `max_distance`.
-    Relative {
-        /// The largest distance that is told from larger ones.
-        max_distance: usize,
-    },
-    /// Queries and keys rotated by their position.
-    Rotary {
-        /// The base of the angles, 10,000 in the paper.
-        theta: f32,
-    },
-}
+pub use lstm::Lstm;
+pub use transformer::{Activation, Positions, Transformer};
 
-/// The feed-forward network's nonlinearity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// `gelu(up(x))`, with the exact error function.
-    Gelu,
-    /// `silu(gate(x)) * up(x)`.
-    SwiGlu,
-}
-
-/// A decoder-only Transformer.
+/// What a model computes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Transformer {
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Architecture {
+    /// [`Transformer`].
+    Transformer(Transformer),
+    /// [`Lstm`].
+    Lstm(Lstm),
+}
+
+/// What stands before and behind every backbone: a hidden state from a token, logits from the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ends {
     /// Tokens in the vocabulary.
     pub vocabulary: usize,
-    /// Blocks.
-    pub layers: usize,
     /// Width of the hidden states.
     pub d_model: usize,
-    /// Query heads; `d_model / heads` is the width of each, which must be even.
-    pub heads: usize,
-    /// Key/value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Width inside the feed-forward network.
-    pub d_ff: usize,
-    /// Positions of the attention.
-    pub positions: Positions,
-    /// Nonlinearity of the feed-forward network.
-    pub activation: Activation,
     /// Whether the head's weights are the embedding's.
     pub tied: bool,
-    /// What embeddings are multiplied by (1, or sqrt(d_model)).
+    /// What embeddings are multiplied by.
     pub embedding_scale: f32,
+    /// What logits are multiplied by.
+    pub logit_scale: f32,
 }
 
-impl Transformer {
-    /// Width of one head.
-    pub fn head_dim(&self) -> usize {
-        self.d_model / self.heads
+impl Architecture {
+    /// What stands around the backbone.
+    pub fn ends(&self) -> Ends {
+        match self {
+            Self::Transformer(t) => t.ends(),
+            Self::Lstm(l) => l.ends(),
+        }
     }
 
-    /// Every weight's name and shape, in the order of a checkpoint. Linear maps are
-    /// `[out, in]`; `qkv` stacks all query heads, then key heads, then value heads.
+    /// Whether its graph has tables of positions, and so knows no more of them than the context has.
+    pub(crate) fn counts_positions(&self) -> bool {
+        match self {
+            Self::Transformer(t) => !matches!(t.positions, Positions::Relative { .. }),
+            Self::Lstm(_) => false,
+        }
+    }
+
+    /// Tokens in the vocabulary.
+    pub fn vocabulary(&self) -> usize {
+        self.ends().vocabulary
+    }
+
+    /// Every weight's name and shape, in the order of a checkpoint. Linear maps are `[out, in]`.
     pub fn weights(&self) -> Vec<(String, Vec<usize>)> {
-        let (d, ff, hd) = (self.d_model, self.d_ff, self.head_dim());
-        let mut weights = vec![("embedding.weight".to_owned(), vec![self.vocabulary, d])];
-        let norm = |weights: &mut Vec<(String, Vec<usize>)>, name: String| {
-            weights.push((format!("{name}.weight"), vec![d]));
-            weights.push((format!("{name}.bias"), vec![d]));
-        };
-        for l in 0..self.layers {
-            norm(&mut weights, format!("layers.{l}.attention_norm"));
-            let rows = (self.heads + 2 * self.kv_heads) * hd;
-            weights.push((format!("layers.{l}.qkv.weight"), vec![rows, d]));
-            if let Positions::Relative { max_distance } = self.positions {
-                let shape = vec![self.kv_heads, max_distance + 1, hd];
-                weights.push((format!("layers.{l}.relative.weight"), shape));
-            }
-            weights.push((format!("layers.{l}.out.weight"), vec![d, self.heads * hd]));
-            norm(&mut weights, format!("layers.{l}.feed_forward_norm"));
-            if self.activation == Activation::SwiGlu {
-                weights.push((format!("layers.{l}.gate.weight"), vec![ff, d]));
-            }
-            weights.push((format!("layers.{l}.up.weight"), vec![ff, d]));
-            weights.push((format!("layers.{l}.down.weight"), vec![d, ff]));
+        match self {
+            Self::Transformer(t) => t.weights(),
+            Self::Lstm(l) => l.weights(),
         }
-        norm(&mut weights, "final_norm".to_owned());
-        if !self.tied {
-            weights.push(("head.weight".to_owned(), vec![self.vocabulary, d]));
-        }
-        weights
     }
 
     /// The number of parameters.
     pub fn parameters(&self) -> usize {
-        self.weights()
-            .iter()
+        let sizes = self.weights().into_iter();
+        sizes
             .map(|(_, shape)| shape.iter().product::<usize>())
             .sum()
     }
+}
+
+impl From<Transformer> for Architecture {
+    fn from(t: Transformer) -> Self {
+        Self::Transformer(t)
+    }
+}
+
+impl From<Lstm> for Architecture {
+    fn from(lstm: Lstm) -> Self {
+        Self::Lstm(lstm)
+    }
+}
+
+/// Older files do not say by what logits are multiplied.
+fn one() -> f32 {
+    1.0
 }

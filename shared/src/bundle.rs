@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::encoding::SettingsError;
 use crate::graph::{self, GraphError, Skeleton, Weights};
-use crate::manifest::{Architecture, Manifest, VERSION};
+use crate::manifest::{Manifest, VERSION};
 use crate::onnx::{Element, Metadata, Model};
 
 /// The metadata key of the manifest.
@@ -48,13 +48,14 @@ pub struct Bundle {
 /// # Errors
 /// Whatever [`Bundle::read`] would refuse, before anything is written.
 pub fn write(manifest: &Manifest, weights: &Weights) -> Result<Vec<u8>, BundleError> {
-    let Architecture::Transformer(t) = &manifest.architecture;
-    let mut model = graph::transformer(t, weights, manifest.precision, manifest.context.tokens)?;
+    let architecture = &manifest.architecture;
+    let positions = manifest.context.tokens;
+    let mut model = graph::build(architecture, weights, manifest.precision, positions)?;
     let (version, hash) = (VERSION, "0".repeat(HASH_DIGITS));
     let manifest = Manifest {
         version,
         hash,
-        state: graph::state(t),
+        state: graph::state(architecture),
         ..manifest.clone()
     };
     let mut text = serde_json::to_string(&manifest).map_err(BundleError::Manifest)?;
@@ -98,7 +99,7 @@ impl Bundle {
             return Err(BundleError::Damaged);
         }
 
-        let Architecture::Transformer(t) = &manifest.architecture;
+        let architecture = &manifest.architecture;
         if manifest.vocabulary.genres.first().map(String::as_str) != Some("any") {
             let why = "the genres in its manifest do not begin with any";
             return Err(BundleError::Foreign { why });
@@ -108,21 +109,21 @@ impl Bundle {
             return Err(BundleError::Foreign { why });
         }
         let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
-        if encoding.vocabulary_size() != t.vocabulary {
+        if encoding.vocabulary_size() != architecture.vocabulary() {
             let why = "its encoding and its architecture differ in the size of the vocabulary";
             return Err(BundleError::Foreign { why });
         }
         let positions = manifest.context.tokens;
-        graph::check(t, manifest.precision, positions)?;
-        if graph::least_bytes(t, manifest.precision, positions) > bytes.len() {
+        graph::check(architecture, manifest.precision, positions)?;
+        if graph::least_bytes(architecture, manifest.precision, positions) > bytes.len() {
             let why = "it is too small for the architecture that its manifest states";
             return Err(BundleError::Foreign { why });
         }
-        if manifest.state != graph::state(t) {
+        if manifest.state != graph::state(architecture) {
             let why = "the state in its manifest is not that of its architecture";
             return Err(BundleError::Foreign { why });
         }
-        let skeleton = graph::skeleton(t, manifest.precision, positions);
+        let skeleton = graph::skeleton(architecture, manifest.precision, positions);
         let mut model = fill(skeleton, file.graph)?;
         model.metadata.push(metadata(text.to_owned()));
         let model = encode(&model);
@@ -135,11 +136,16 @@ impl Bundle {
     /// The weights by their names in [`crate::architecture`], row by row; those in 8 bits as the
     /// floats that they stand for.
     pub fn weights(&self) -> Result<HashMap<String, Vec<f32>>, BundleError> {
-        let Architecture::Transformer(t) = &self.manifest.architecture;
         let tensors = wire::initializers(wire::outline(&self.model)?.graph);
         let tensors = tensors.collect::<Result<Vec<&[u8]>, _>>()?;
-        let (precision, positions) = (self.manifest.precision, self.manifest.context.tokens);
-        Ok(graph::values(t, precision, positions, |i| tensors[i]))
+        let Manifest {
+            architecture,
+            precision,
+            context,
+            ..
+        } = &self.manifest;
+        let raw = |i: usize| tensors[i];
+        Ok(graph::values(architecture, *precision, context.tokens, raw))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod library;
 mod ort;
+mod recurrent;
 mod rows;
 mod rten;
 

@@ -1,22 +1,23 @@
 //! The step graph of a model, in standard operators of ONNX that ONNX Runtime and rten both run.
 //!
-//! One graph serves prompts, single steps and batches. Its inputs are `ids`, `pos` and `slot`
-//! `[batch, time]`, `kpos` `[batch, capacity]` and two caches for each layer,
-//! `past_key.l` and `past_value.l` `[batch, kv_heads, capacity, head_dim]`; its outputs are
-//! `logits` `[batch, time, vocabulary]` and the caches as `present_key.l` and `present_value.l`.
+//! One graph serves prompts, single steps and batches: `ids` `[batch, time]` and the state before
+//! them go in, `logits` `[batch, time, vocabulary]` and the state after them come out. What else a
+//! backbone's graph takes, its file says.
 //!
 //! In [`Precision::Int8`] an engine's logits are the same bits however a prompt is cut, whatever the
 //! batch, the capacity and the number of threads.
 
 mod builder;
+mod ends;
 mod linear;
+mod lstm;
 mod transformer;
 mod weights;
 
 use std::collections::HashMap;
 
-use crate::architecture::{Positions, Transformer};
-use crate::manifest::{Dimension, Precision, StateTensor};
+use crate::architecture::Architecture;
+use crate::manifest::{Precision, StateTensor};
 use crate::onnx::{self, Graph, Model, OperatorSet};
 use weights::{Form, Stored};
 
@@ -24,23 +25,23 @@ use weights::{Form, Stored};
 pub const EMPTY: usize = 1 << 20;
 
 /// Where a graph's weights come from: the values of the weight named in
-/// [`Transformer::weights`], row by row.
+/// [`Architecture::weights`], row by row.
 pub type Weights<'a> = dyn Fn(&str) -> Option<&'a [f32]> + 'a;
 
-/// The whole model of `t` with the values that `weights` gives. With rotary positions the graph
-/// knows `positions` of them, the context of the model.
+/// The whole model of `architecture` with the values that `weights` gives. A graph that has tables of
+/// positions knows `positions` of them, the context of the model.
 ///
 /// # Errors
 /// A size outside the limits of `docs/formats.md`, a weight that is missing, not finite or of
 /// another length.
-pub fn transformer(
-    t: &Transformer,
+pub fn build(
+    architecture: &Architecture,
     weights: &Weights,
     precision: Precision,
     positions: usize,
 ) -> Result<Model, GraphError> {
-    check(t, precision, positions)?;
-    let lengths = t
+    check(architecture, precision, positions)?;
+    let lengths = architecture
         .weights()
         .into_iter()
         .map(|(name, shape)| (name, shape.iter().product()));
@@ -61,7 +62,7 @@ pub fn transformer(
     let Skeleton {
         mut graph,
         weights: free,
-    } = skeleton(t, precision, positions);
+    } = skeleton(architecture, precision, positions);
     for Weight {
         initializer,
         stored,
@@ -79,22 +80,12 @@ pub fn transformer(
     Ok(model(graph))
 }
 
-/// The caches of `t`'s graph, in the order of its inputs.
-pub fn state(t: &Transformer) -> Vec<StateTensor> {
-    let shape = vec![
-        Dimension::Named("batch".to_owned()),
-        Dimension::Fixed(t.kv_heads),
-        Dimension::Named("capacity".to_owned()),
-        Dimension::Fixed(t.head_dim()),
-    ];
-    let tensor = |l, what| StateTensor {
-        input: past(what, l),
-        output: present(what, l),
-        shape: shape.clone(),
-    };
-    (0..t.layers)
-        .flat_map(|l| [tensor(l, "key"), tensor(l, "value")])
-        .collect()
+/// The state of the graph, in the order of its inputs.
+pub fn state(architecture: &Architecture) -> Vec<StateTensor> {
+    match architecture {
+        Architecture::Transformer(t) => transformer::state(t),
+        Architecture::Lstm(l) => lstm::state(l),
+    }
 }
 
 fn past(what: &str, layer: usize) -> String {
@@ -120,20 +111,28 @@ pub(crate) struct Weight {
     stored: Stored,
 }
 
-/// The graph of `t` without values; `t` must have passed [`check`].
-pub(crate) fn skeleton(t: &Transformer, precision: Precision, positions: usize) -> Skeleton {
-    transformer::skeleton(t, precision, positions)
+/// The graph without values; `architecture` must have passed [`check`].
+pub(crate) fn skeleton(
+    architecture: &Architecture,
+    precision: Precision,
+    positions: usize,
+) -> Skeleton {
+    let ends = architecture.ends();
+    match architecture {
+        Architecture::Transformer(t) => transformer::skeleton(t, ends, precision, positions),
+        Architecture::Lstm(l) => lstm::skeleton(l, ends, precision),
+    }
 }
 
-/// The weights of `t`, by name, from the bytes that `raw` gives for an initializer; those in 8 bits
+/// The weights, by name, from the bytes that `raw` gives for an initializer; those in 8 bits
 /// as the floats nearest to what they stand for.
 pub(crate) fn values<'a>(
-    t: &Transformer,
+    architecture: &Architecture,
     precision: Precision,
     positions: usize,
     raw: impl Fn(usize) -> &'a [u8],
 ) -> HashMap<String, Vec<f32>> {
-    let Skeleton { graph, weights } = skeleton(t, precision, positions);
+    let Skeleton { graph, weights } = skeleton(architecture, precision, positions);
     let read = |weight: &Weight| {
         let shape = &graph.initializers[weight.initializer].dims;
         weight.stored.form.values(raw(weight.initializer), shape)
@@ -145,7 +144,7 @@ pub(crate) fn values<'a>(
         .into_iter()
         .map(|weight| (&weight.stored.names[..], read(weight)))
         .collect();
-    let lengths: HashMap<String, usize> = t
+    let lengths: HashMap<String, usize> = architecture
         .weights()
         .into_iter()
         .map(|(name, shape)| (name, shape.iter().product()))
@@ -189,63 +188,52 @@ pub(crate) fn model(graph: Graph) -> Model {
 
 /// Refuses sizes that no model of ours has or that would not compute what was trained.
 pub(crate) fn check(
-    t: &Transformer,
+    architecture: &Architecture,
     precision: Precision,
     positions: usize,
 ) -> Result<(), GraphError> {
-    let mut limits = vec![
-        ("vocabulary", t.vocabulary, 1 << 16),
-        ("layers", t.layers, 128),
-        ("d_model", t.d_model, 1 << 13),
-        ("heads", t.heads, 128),
-        ("kv_heads", t.kv_heads, t.heads),
-        ("d_ff", t.d_ff, 1 << 15),
+    let ends = architecture.ends();
+    limit(&[
+        ("vocabulary", ends.vocabulary, 1 << 16),
+        ("d_model", ends.d_model, 1 << 13),
         ("context", positions, 1 << 16),
-    ];
-    if let Positions::Relative { max_distance } = t.positions {
-        limits.push(("max_distance", max_distance, 1 << 16));
+    ])?;
+    if !ends.embedding_scale.is_finite() || !ends.logit_scale.is_finite() {
+        return refuse("embedding_scale and logit_scale must be finite numbers");
     }
-    if let Some(&(name, size, most)) = limits
-        .iter()
-        .find(|(_, size, most)| !(1..=*most).contains(size))
-    {
-        return Err(GraphError::Size { name, size, most });
+    match architecture {
+        Architecture::Transformer(t) => transformer::check(t, precision, positions),
+        Architecture::Lstm(l) => lstm::check(l, precision),
     }
-    let refuse = |why: &str| {
-        Err(GraphError::Architecture {
-            why: why.to_owned(),
-        })
-    };
-    if !t.d_model.is_multiple_of(t.heads) || !t.head_dim().is_multiple_of(2) {
-        return refuse("d_model must be a multiple of heads, and the width of a head even");
-    }
-    if !t.heads.is_multiple_of(t.kv_heads) {
-        return refuse("heads must be a multiple of kv_heads");
-    }
-    if !t.embedding_scale.is_finite() {
-        return refuse("embedding_scale must be a finite number");
-    }
-    if let Positions::Rotary { theta } = t.positions
-        && !(theta.is_finite() && theta > 0.0)
-    {
-        return refuse("theta must be a positive finite number");
-    }
-    if precision == Precision::Int8 && (t.kv_heads < 2 || t.heads / t.kv_heads < 2) {
-        return refuse(
-            "8-bit models need at least 2 key/value heads and at least 2 heads for each of them: with \
-             fewer, engines sum in another order for one token than for many. Export it without --int8",
-        );
-    }
-    Ok(())
 }
 
-/// The bytes that the weights and tables of `t` take at least.
-pub(crate) fn least_bytes(t: &Transformer, precision: Precision, positions: usize) -> usize {
-    let weights = t.parameters() * if precision == Precision::Int8 { 1 } else { 4 };
-    match t.positions {
-        Positions::Relative { .. } => weights,
-        Positions::Rotary { .. } => weights + 8 * positions * t.head_dim(),
+/// Refuses the first of the sizes, by name, that is 0 or above its limit.
+fn limit(sizes: &[(&'static str, usize, usize)]) -> Result<(), GraphError> {
+    let wrong = |(_, size, most): &&(_, usize, usize)| !(1..=*most).contains(size);
+    match sizes.iter().find(wrong) {
+        Some(&(name, size, most)) => Err(GraphError::Size { name, size, most }),
+        None => Ok(()),
     }
+}
+
+fn refuse(why: &str) -> Result<(), GraphError> {
+    Err(GraphError::Architecture {
+        why: why.to_owned(),
+    })
+}
+
+/// The bytes that weights and tables take at least.
+pub(crate) fn least_bytes(
+    architecture: &Architecture,
+    precision: Precision,
+    positions: usize,
+) -> usize {
+    let weights = architecture.parameters() * if precision == Precision::Int8 { 1 } else { 4 };
+    let tables = match architecture {
+        Architecture::Transformer(t) => transformer::table_bytes(t, positions),
+        Architecture::Lstm(_) => 0,
+    };
+    weights + tables
 }
 
 /// Why a model has no graph.

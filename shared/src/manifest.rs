@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::Transformer;
 use crate::bands::Bands;
 use crate::encoding;
 use crate::sampling;
 use crate::vocabulary::Vocabulary;
+
+pub use crate::architecture::Architecture;
 
 /// The format's version that this build writes; older ones open, newer ones are refused.
 pub const VERSION: u32 = 1;
@@ -41,14 +42,6 @@ pub struct Manifest {
     pub provenance: Provenance,
 }
 
-/// What the graph computes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Architecture {
-    /// [`Transformer`].
-    Transformer(Transformer),
-}
-
 /// How the weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,6 +71,25 @@ pub struct StateTensor {
     pub output: String,
     /// Sizes; `"batch"` and `"capacity"` are chosen by the engine.
     pub shape: Vec<Dimension>,
+}
+
+impl StateTensor {
+    /// Its shape for so many sequences and so many slots in each.
+    pub fn shape(&self, batch: usize, capacity: usize) -> Vec<usize> {
+        let size = |dimension: &Dimension| match dimension {
+            Dimension::Fixed(size) => *size,
+            Dimension::Named(name) if name == "batch" => batch,
+            Dimension::Named(_) => capacity,
+        };
+        self.shape.iter().map(size).collect()
+    }
+
+    /// Whether it has a slot for each token; what has none is carried whole from run to run.
+    pub fn is_cache(&self) -> bool {
+        let capacity =
+            |size: &Dimension| matches!(size, Dimension::Named(name) if name == "capacity");
+        self.shape.iter().any(capacity)
+    }
 }
 
 /// One size of a [`StateTensor`].

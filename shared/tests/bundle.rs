@@ -6,7 +6,7 @@ use famam_shared::architecture::Transformer;
 use famam_shared::bundle::{self, Bundle, BundleError, MANIFEST_KEY};
 use famam_shared::engine::{self, Choice};
 use famam_shared::graph::GraphError;
-use famam_shared::manifest::{Architecture, Manifest, Precision, VERSION};
+use famam_shared::manifest::{Manifest, Precision, VERSION};
 use famam_shared::onnx;
 use model::{hostile, manifest, mend, rotary, small, tiny, weights};
 use prost::Message;
@@ -38,7 +38,7 @@ fn a_bundle_comes_back() {
         let written = Manifest {
             version: VERSION,
             hash: bundle.manifest.hash.clone(),
-            state: famam_shared::graph::state(&t),
+            state: famam_shared::graph::state(&t.clone().into()),
             ..manifest(&t, precision, 128)
         };
         assert_eq!(bundle.manifest, written);
@@ -77,6 +77,14 @@ fn weights_come_back_exactly_and_in_8_bits_to_half_a_step() {
             assert_eq!(rounded > 0, precision == Precision::Int8);
         }
     }
+}
+
+/// The default model, which was exported before there was a second architecture.
+#[test]
+fn the_default_model_opens_unchanged() {
+    let file = include_bytes!("../../models/famam.onnx");
+    let bundle = Bundle::read(file).expect("the default model");
+    assert!(bundle.model == file, "not the same bytes");
 }
 
 /// Any ONNX tool finds the manifest.
@@ -183,6 +191,10 @@ fn absurd_sizes_are_refused() {
                 serde_json::json!({ "kind": "relative", "max_distance": size });
         }));
         refused(&with_manifest(|manifest| {
+            manifest["architecture"]["positions"] =
+                serde_json::json!({ "kind": "learned", "length": size });
+        }));
+        refused(&with_manifest(|manifest| {
             manifest["encoding"]["velocity_bins"] = size.into();
         }));
     }
@@ -191,12 +203,13 @@ fn absurd_sizes_are_refused() {
             manifest["architecture"]["positions"]["theta"] = theta.into();
         }));
     }
-    let scale =
-        with_manifest(|manifest| manifest["architecture"]["embedding_scale"] = 1e300.into());
-    assert!(matches!(
-        refused(&scale),
-        BundleError::Graph(GraphError::Architecture { .. })
-    ));
+    for field in ["embedding_scale", "logit_scale"] {
+        let scale = with_manifest(|manifest| manifest["architecture"][field] = 1e300.into());
+        assert!(matches!(
+            refused(&scale),
+            BundleError::Graph(GraphError::Architecture { .. })
+        ));
+    }
 }
 
 #[test]
@@ -302,7 +315,7 @@ fn missing_and_misshapen_weights_are_named() {
 #[test]
 fn streams_refuse_what_is_not_theirs() {
     let bundle = Bundle::read(&file()).expect("a bundle");
-    let Architecture::Transformer(t) = &bundle.manifest.architecture;
+    let vocabulary = bundle.manifest.architecture.vocabulary();
     for choice in model::choices() {
         let engine = engine::load(&bundle, 1, choice).expect("an engine");
         assert!(engine.open(0, 10).is_err() && engine.open(1, 0).is_err());
@@ -314,7 +327,7 @@ fn streams_refuse_what_is_not_theirs() {
         assert!(stream.run(&[&[1]]).is_err(), "a row is missing");
         assert!(stream.run(&[&[], &[]]).is_err(), "nothing to run");
         assert!(
-            stream.run(&[&[t.vocabulary as u16], &[1]]).is_err(),
+            stream.run(&[&[vocabulary as u16], &[1]]).is_err(),
             "no such token"
         );
         assert!(stream.run(&[&[1; 11], &[]]).is_err(), "too many");

@@ -45,20 +45,21 @@ fn mutations_are_an_error_or_a_model() {
 }
 
 fn child() {
-    let file = hostile::file();
-    assert!(file.len() <= 50_000, "{} bytes", file.len());
     let mut models = 0;
     let mut open = |file: Vec<u8>| {
         for file in [mend(file.clone()), file] {
             models += usize::from(is_a_model(&file));
         }
     };
-    open(file.clone());
-    for cut in 0..TRUNCATIONS {
-        open(file[..file.len() * cut / TRUNCATIONS].to_vec());
-    }
-    for seed in 0..MUTATIONS {
-        open(mutated(&file, &mut ChaCha8Rng::seed_from_u64(seed)));
+    for (file, most) in [(hostile::file(), 50_000), (hostile::lstm(), 100_000)] {
+        assert!(file.len() <= most, "{} bytes", file.len());
+        open(file.clone());
+        for cut in 0..TRUNCATIONS {
+            open(file[..file.len() * cut / TRUNCATIONS].to_vec());
+        }
+        for seed in 0..MUTATIONS {
+            open(mutated(&file, &mut ChaCha8Rng::seed_from_u64(seed)));
+        }
     }
     for (_, file) in hostile::graphs() {
         open(file);

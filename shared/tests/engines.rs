@@ -3,20 +3,31 @@
 
 mod model;
 
-use famam_shared::architecture::Transformer;
+use famam_shared::architecture::{Positions, Transformer};
 use famam_shared::encoding::Token;
 use famam_shared::engine::{Choice, Engine};
 use famam_shared::manifest::Precision;
 use model::{
-    choices, emulated, emulation, engine, medium, reference, relative, rotary, run, small, softmax,
-    tokens, weights,
+    choices, emulated, emulation, engine, learned, medium, reference, relative, rotary, run, small,
+    softmax, tokens, weights,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 #[test]
 fn fp32_is_the_architecture() {
-    for (name, t) in architectures() {
+    // Key/value heads of which int8 has no graph.
+    let heads = [("one key/value head", 1), ("as many key/value heads", 4)];
+    let heads = heads.map(|(name, kv_heads)| {
+        (
+            name,
+            Transformer {
+                kv_heads,
+                ..small(relative())
+            },
+        )
+    });
+    for (name, t) in architectures().into_iter().chain(heads) {
         let weights = weights(&t, 1);
         let tokens = tokens(&t, 300, 2);
         let expected = reference(&t, &weights, &tokens);
@@ -54,6 +65,8 @@ fn architectures() -> Vec<(&'static str, Transformer)> {
         ("medium, relative", medium(relative())),
         ("small, rotary", small(rotary())),
         ("small, relative", small(relative())),
+        ("small, sinusoidal", small(Positions::Sinusoidal)),
+        ("small, learned", small(learned())),
     ]
 }
 

@@ -123,6 +123,7 @@ fn oracle_in(encoding: Spec, context: Context) -> Oracle {
         activation: Activation::Gelu,
         tied: true,
         embedding_scale: 1.0,
+        logit_scale: 1.0,
     });
     let manifest = Manifest {
         version: VERSION,

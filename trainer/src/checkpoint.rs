@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use famam_shared::architecture::Transformer;
+use famam_shared::architecture::{Architecture, Transformer};
 use famam_shared::bands::Bands;
 use famam_shared::encoding;
 use famam_shared::manifest::Context;
 use famam_shared::vocabulary::Vocabulary;
 use famam_shared::write_file;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
@@ -41,7 +42,8 @@ pub struct State {
     /// How it is trained.
     pub config: Config,
     /// What the model computes.
-    pub architecture: Transformer,
+    #[serde(deserialize_with = "architecture")]
+    pub architecture: Architecture,
     /// The encoding and its settings.
     pub encoding: encoding::Spec,
     /// Genres.
@@ -58,6 +60,17 @@ pub struct State {
     pub segment_bars: Option<usize>,
     /// Where the run stands.
     pub progress: Progress,
+}
+
+/// An architecture; the first checkpoints have a Transformer's fields without their `kind`.
+fn architecture<'de, D: Deserializer<'de>>(json: D) -> Result<Architecture, D::Error> {
+    let json = serde_json::Value::deserialize(json)?;
+    let read = if json.get("kind").is_some() {
+        Architecture::deserialize(json)
+    } else {
+        Transformer::deserialize(json).map(Architecture::Transformer)
+    };
+    read.map_err(D::Error::custom)
 }
 
 /// What a model is trained on.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use famam_shared::bundle::{self, Bundle, BundleError};
 use famam_shared::engine::EngineError;
-use famam_shared::manifest::{Architecture, Manifest, Precision, Provenance};
+use famam_shared::manifest::{Manifest, Precision, Provenance};
 use famam_shared::{sampling, write_file};
 use tch::Tensor;
 
@@ -147,8 +147,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
             .dataset
             .clone()
             .unwrap_or_else(|| PathBuf::from(&state.data_set.path));
-        let windows = validation(&state, &data_set)?;
         let bundle = Bundle::read(&write(&manifest, &model)?)?;
+        let windows = validation(&state, &data_set)?;
         check::int8(&bundle, &windows)?;
         let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
         let mut torch: Vec<_> = replicas
@@ -193,7 +193,7 @@ fn manifest(state: &State, precision: Precision) -> Manifest {
         encoding: state.encoding.clone(),
         vocabulary: state.vocabulary.clone(),
         bands: state.bands.clone(),
-        architecture: Architecture::Transformer(state.architecture.clone()),
+        architecture: state.architecture.clone(),
         precision,
         context: state.context(),
         state: Vec::new(),

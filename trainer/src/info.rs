@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use famam_shared::architecture::{Positions, Transformer};
+use famam_shared::architecture::{Architecture, Positions, Transformer};
 use famam_shared::bundle::{Bundle, BundleError};
 use famam_shared::encoding;
-use famam_shared::manifest::{Architecture, Context, Precision};
+use famam_shared::manifest::{Context, Precision};
 use famam_shared::vocabulary::Vocabulary;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -93,7 +93,10 @@ pub fn describe(path: &Path) -> Result<String, Error> {
         [b'P', b'K', 3, 4, ..] if holds(b"config.json") => python("a Keras model"),
         // A safetensors file begins with the length of its header, a JSON object.
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => Ok(run_of(&checkpoint::read(path)?)),
-        _ if holds(b"famam.transformer") || path.extension().is_some_and(|e| e == "onnx") => {
+        _ if holds(b"famam.transformer")
+            || holds(b"famam.lstm")
+            || path.extension().is_some_and(|e| e == "onnx") =>
+        {
             let bytes = std::fs::read(path).map_err(io)?;
             let bundle = Bundle::read(&bytes).map_err(|source| Error::Bundle {
                 path: name(),
@@ -210,10 +213,9 @@ fn bundle_of(bundle: &Bundle, bytes: usize) -> String {
         "weights",
         format!("{precision}, {:.1} MB", bytes as f64 / 1e6),
     );
-    let Architecture::Transformer(architecture) = &manifest.architecture;
     model(
         &mut page,
-        architecture,
+        &manifest.architecture,
         &manifest.encoding,
         manifest.context,
     );
@@ -233,27 +235,36 @@ fn bundle_of(bundle: &Bundle, bytes: usize) -> String {
     page.0
 }
 
-fn model(page: &mut Page, t: &Transformer, encoding: &encoding::Spec, context: Context) {
-    let positions = match t.positions {
-        Positions::Relative { max_distance } => format!("relative positions up to {max_distance}"),
-        Positions::Rotary { .. } => "rotary positions".to_owned(),
+fn model(
+    page: &mut Page,
+    architecture: &Architecture,
+    encoding: &encoding::Spec,
+    context: Context,
+) {
+    let backbone = match architecture {
+        Architecture::Transformer(t) => transformer(t),
+        Architecture::Lstm(l) => format!("LSTM of {:?} units, d = {}", l.units, l.d_model),
     };
-    page.line(
-        "model",
-        format!(
-            "Transformer of {} layers, d = {}, {} heads ({} key/value), {positions}: {:.2} M parameters",
-            t.layers,
-            t.d_model,
-            t.heads,
-            t.kv_heads,
-            t.parameters() as f64 / 1e6
-        ),
-    );
+    let million = architecture.parameters() as f64 / 1e6;
+    page.line("model", format!("{backbone}: {million:.2} M parameters"));
     page.line("encoding", encoding_of(encoding));
     page.line(
         "context",
         format!("{} tokens, {} bars", context.tokens, context.bars),
     );
+}
+
+fn transformer(t: &Transformer) -> String {
+    let positions = match t.positions {
+        Positions::Relative { max_distance } => format!("relative positions up to {max_distance}"),
+        Positions::Rotary { .. } => "rotary positions".to_owned(),
+        Positions::Sinusoidal => "sinusoidal positions".to_owned(),
+        Positions::Learned { length } => format!("{length} learned positions"),
+    };
+    format!(
+        "Transformer of {} layers, d = {}, {} heads ({} key/value), {positions}",
+        t.layers, t.d_model, t.heads, t.kv_heads
+    )
 }
 
 fn vocabulary(page: &mut Page, vocabulary: &Vocabulary) {

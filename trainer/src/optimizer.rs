@@ -83,7 +83,8 @@ pub fn slots(kind: OptimizerKind, weights: &[(String, Tensor)]) -> Vec<Slot> {
         .iter()
         .map(|(name, weight)| {
             let matrix = weight.dim() == 2;
-            let outer = name == "embedding.weight" || name == "head.weight";
+            let table = name == "embedding.weight" || name == "positions.weight";
+            let outer = table || name == "head.weight";
             let rule = match kind {
                 OptimizerKind::Muon if matrix && !outer => Rule::Muon,
                 OptimizerKind::Adam | OptimizerKind::Adamw | OptimizerKind::Muon => Rule::Adam,
@@ -95,7 +96,7 @@ pub fn slots(kind: OptimizerKind, weights: &[(String, Tensor)]) -> Vec<Slot> {
             Slot {
                 name: name.clone(),
                 rule,
-                decays: matrix && name != "embedding.weight",
+                decays: matrix && !table,
                 first: weight.zeros_like(),
                 second: squares.then(|| weight.zeros_like()),
                 weight,

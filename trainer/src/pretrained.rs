@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use famam_shared::architecture::Transformer;
+use famam_shared::architecture::Architecture;
 use famam_shared::bands::Bands;
 use famam_shared::bundle::{Bundle, BundleError};
 use famam_shared::encoding::{self, Conditioning, SettingsError};
-use famam_shared::manifest::Architecture;
 use famam_shared::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,7 +21,7 @@ pub struct Pretrained {
     /// Which one it is.
     pub origin: Origin,
     /// What it computes.
-    pub architecture: Transformer,
+    pub architecture: Architecture,
     /// Its genres.
     pub vocabulary: Vocabulary,
     /// What plays together in them.
@@ -121,8 +120,8 @@ impl Pretrained {
         let bundle = Bundle::read(&bytes).map_err(wrong)?;
         let values = bundle.weights().map_err(wrong)?;
         let manifest = bundle.manifest;
-        let Architecture::Transformer(architecture) = manifest.architecture;
-        let weights = architecture
+        let weights = manifest
+            .architecture
             .weights()
             .into_iter()
             .filter_map(|(name, shape)| {
@@ -138,7 +137,7 @@ impl Pretrained {
                 hash,
             },
             weights: weights.collect(),
-            architecture,
+            architecture: manifest.architecture,
             vocabulary: manifest.vocabulary,
             bands: manifest.bands,
             spec: manifest.encoding,
@@ -171,8 +170,11 @@ impl Pretrained {
                 *rows = Tensor::cat(&[&*rows, &more], 0);
             }
         }
-        self.architecture.vocabulary +=
-            encoding.vocabulary_size() - spec.build(known)?.vocabulary_size();
+        let grown = encoding.vocabulary_size() - spec.build(known)?.vocabulary_size();
+        match &mut self.architecture {
+            Architecture::Transformer(t) => t.vocabulary += grown,
+            Architecture::Lstm(l) => l.vocabulary += grown,
+        }
         Ok(())
     }
 

@@ -174,7 +174,7 @@ impl Scorer {
                         .logits(&hidden.index_select(0, &batch.scored))
                         .to_kind(Kind::Float)
                 });
-                let vocabulary = model.architecture().vocabulary;
+                let vocabulary = model.architecture().vocabulary();
                 let mut values = vec![0f32; logits.numel()];
                 logits.copy_data(&mut values, logits.numel());
                 let mut rows = values.chunks_exact(vocabulary);

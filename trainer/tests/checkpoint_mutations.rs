@@ -104,6 +104,26 @@ fn stated_hash(file: &[u8]) -> Option<String> {
     stated.map(str::to_owned)
 }
 
+/// Checkpoints from before there was a second architecture say a Transformer's sizes alone.
+#[test]
+fn a_checkpoint_of_the_first_days_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(LAST);
+    let file = file();
+    std::fs::write(&path, &file).unwrap();
+    let written = checkpoint::read(&path).unwrap().state;
+    let (mut header, tensors) = parts(&file).unwrap();
+    let state = &mut header["__metadata__"]["famam.checkpoint"];
+    let mut parsed: Value = serde_json::from_str(state.as_str().unwrap()).unwrap();
+    let mut remove = |of: &str, field: &str| parsed[of].as_object_mut().unwrap().remove(field);
+    assert_eq!(remove("architecture", "kind"), Some(json!("transformer")));
+    remove("architecture", "logit_scale").unwrap();
+    remove("config", "logit_scale").unwrap();
+    *state = parsed.to_string().into();
+    std::fs::write(&path, mend(joined(&header, tensors))).unwrap();
+    assert_eq!(checkpoint::read(&path).unwrap().state, written);
+}
+
 #[test]
 fn a_flipped_bit_of_a_weight_is_refused_with_a_sentence() {
     let folder = tempfile::tempdir().unwrap();

@@ -57,9 +57,9 @@ pub(super) fn initializers(graph: &[u8]) -> impl Iterator<Item = Result<&[u8], B
     })
 }
 
-/// The last field `tag` of `message`, empty where there is none.
+/// The last field `tag` of `message`; an empty part of it where there is none.
 fn find(message: &[u8], tag: u32) -> Result<&[u8], BundleError> {
-    let mut found: &[u8] = &[];
+    let mut found = &message[..0];
     for field in Fields(message) {
         let (number, bytes) = field?;
         if number == tag {

@@ -1,6 +1,7 @@
 //! ONNX Runtime, loaded at run time: one environment a process, one session a model. A stream owns
 //! its caches and binds the same tensor as past input and present output, so that they are written
-//! in place; the integer inputs are bound once and rewritten for each run.
+//! in place; the integer inputs are bound once and rewritten for each run. A state of fixed size is
+//! small: it is an input and an output like any other.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -13,11 +14,12 @@ use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 use parking_lot::Mutex;
 
+use super::recurrent::{self, Recurrent};
 use super::rows::{Inputs, Rows, carry};
 use super::{Engine, EngineError, Stream, library};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
-use crate::manifest::{Architecture, Manifest};
+use crate::manifest::{Manifest, StateTensor};
 
 const NAME: &str = "ONNX Runtime";
 
@@ -125,6 +127,14 @@ impl Engine for Ort {
 
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
         let rows = Rows::new(&self.shared.manifest, batch, capacity)?;
+        if recurrent::is_recurrent(&self.shared.manifest) {
+            let shared = self.shared.clone();
+            return Ok(Box::new(Recurrent::new(
+                shared,
+                &self.shared.manifest,
+                rows,
+            )));
+        }
         let slots = rows.first_slots();
         let open = || -> ort::Result<OrtStream> {
             let shared = self.shared.clone();
@@ -158,10 +168,9 @@ struct Caches {
 
 impl Caches {
     fn new(manifest: &Manifest, batch: usize, slots: usize) -> ort::Result<Self> {
-        let Architecture::Transformer(t) = &manifest.architecture;
         let cpu = Allocator::default();
-        let tensor = |_| {
-            let mut tensor = Tensor::new(&cpu, [batch, t.kv_heads, slots, t.head_dim()])?;
+        let tensor = |state: &StateTensor| {
+            let mut tensor = Tensor::new(&cpu, state.shape(batch, slots))?;
             tensor.extract_tensor_mut().1.fill(0.0);
             Ok(tensor)
         };
@@ -191,10 +200,10 @@ struct Step {
 
 impl Step {
     fn new(manifest: &Manifest, batch: usize, time: usize) -> ort::Result<Self> {
-        let Architecture::Transformer(t) = &manifest.architecture;
         let cpu = Allocator::default();
         let integers = || Tensor::new(&cpu, [batch, time]);
-        let logits = Tensor::new(&cpu, [batch, time, t.vocabulary])?;
+        let vocabulary = manifest.architecture.vocabulary();
+        let logits = Tensor::new(&cpu, [batch, time, vocabulary])?;
         Ok(Self {
             ids: integers()?,
             pos: integers()?,
@@ -219,10 +228,10 @@ impl OrtStream {
         let manifest = &self.shared.manifest;
         if slots != self.caches.slots {
             let mut caches = Caches::new(manifest, self.rows.batch(), slots)?;
-            let Architecture::Transformer(t) = &manifest.architecture;
             for (old, new) in self.caches.tensors.iter().zip(&mut caches.tensors) {
-                let matrices = self.rows.batch() * t.kv_heads;
-                carry(old.extract_tensor().1, new.extract_tensor_mut().1, matrices);
+                let (shape, old) = old.extract_tensor();
+                let matrices = shape.iter().take(2).product::<i64>() as usize;
+                carry(old, new.extract_tensor_mut().1, matrices);
             }
             self.rows.mark(caches.kpos.extract_tensor_mut().1);
             self.caches = caches;
@@ -282,8 +291,8 @@ impl Stream for OrtStream {
             return Err(failed("run the model", error));
         }
         self.rows.advance(tokens);
-        let Architecture::Transformer(t) = &self.shared.manifest.architecture;
-        let shape = [self.rows.batch(), time, t.vocabulary];
+        let vocabulary = self.shared.manifest.architecture.vocabulary();
+        let shape = [self.rows.batch(), time, vocabulary];
         ArrayView3::from_shape(shape, self.step.logits.extract_tensor().1).map_err(|error| {
             let doing = "return its logits".to_owned();
             EngineError::Runtime {
@@ -305,5 +314,32 @@ impl Stream for OrtStream {
 
     fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+}
+
+impl recurrent::Graph for Arc<Shared> {
+    fn run(
+        &self,
+        ids: &[Token],
+        batch: usize,
+        state: &[Vec<f32>],
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let run = || -> ort::Result<Vec<Vec<f32>>> {
+            let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+            let ids = Tensor::from_array(([batch, ids.len() / batch], ids))?;
+            let mut inputs = vec![("ids", ids.into_dyn())];
+            for (described, values) in self.manifest.state.iter().zip(state) {
+                let tensor = Tensor::from_array((described.shape(batch, 0), values.clone()))?;
+                inputs.push((described.input.as_str(), tensor.into_dyn()));
+            }
+            let mut session = self.session.lock();
+            let outputs = session.run(inputs)?;
+            let names = self.manifest.state.iter().map(|s| s.output.as_str());
+            std::iter::once("logits")
+                .chain(names)
+                .map(|name| Ok(outputs[name].try_extract_tensor::<f32>()?.1.to_vec()))
+                .collect()
+        };
+        run().map_err(|error| failed("run the model", error))
     }
 }

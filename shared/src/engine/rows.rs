@@ -1,10 +1,9 @@
 //! What stands in a cache: the rows of a batch, and the four integer inputs of the step graph.
 
-use crate::architecture::Positions;
 use crate::encoding::Token;
 use crate::engine::EngineError;
 use crate::graph::EMPTY;
-use crate::manifest::{Architecture, Manifest};
+use crate::manifest::Manifest;
 
 /// Slots come in multiples of this many: a step's cost grows with the slots that it looks at, and
 /// adding slots copies the caches.
@@ -30,10 +29,10 @@ impl Rows {
         batch: usize,
         capacity: usize,
     ) -> Result<Self, EngineError> {
-        let Architecture::Transformer(t) = &manifest.architecture;
-        let most = match t.positions {
-            Positions::Rotary { .. } => manifest.context.tokens,
-            Positions::Relative { .. } => EMPTY - 1,
+        let most = if manifest.architecture.counts_positions() {
+            manifest.context.tokens
+        } else {
+            EMPTY - 1
         };
         if batch == 0 || !(1..=most).contains(&capacity) {
             return Err(EngineError::Size {
@@ -45,7 +44,7 @@ impl Rows {
         Ok(Self {
             lengths: vec![0; batch],
             capacity,
-            vocabulary: t.vocabulary,
+            vocabulary: manifest.architecture.vocabulary(),
         })
     }
 

@@ -1,5 +1,5 @@
 //! The engine that is compiled in: rten, which gets the caches as owned tensors, writes them in
-//! place and hands them back.
+//! place and hands them back. A state of fixed size is an input and an output like any other.
 
 use std::sync::Arc;
 
@@ -8,12 +8,13 @@ use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrVi
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
+use super::recurrent::{self, Recurrent};
 use super::rows::{Inputs, Rows, carry};
 use super::{Engine, EngineError, Stream};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
 use crate::graph::EMPTY;
-use crate::manifest::{Architecture, Manifest};
+use crate::manifest::{Manifest, StateTensor};
 
 const NAME: &str = "rten";
 
@@ -26,10 +27,11 @@ pub(super) struct Rten {
 struct Shared {
     manifest: Manifest,
     model: Model,
-    inputs: [NodeId; 4],
-    /// Past caches, in the order of [`crate::graph::state`].
+    /// `ids`, and where there are caches `pos`, `slot`, `kpos`.
+    inputs: Vec<NodeId>,
+    /// The state before, in the order of [`crate::graph::state`].
     past: Vec<NodeId>,
-    /// The logits, then the caches.
+    /// The logits, then the state behind them.
     outputs: Vec<NodeId>,
     options: RunOptions,
 }
@@ -52,8 +54,16 @@ impl Rten {
             .map_err(|e| failed(e.to_string()))?;
         let node = |name: &str| model.node_id(name).map_err(|e| failed(e.to_string()));
         let state = &bundle.manifest.state;
+        let integers: &[&str] = if recurrent::is_recurrent(&bundle.manifest) {
+            &["ids"]
+        } else {
+            &["ids", "pos", "slot", "kpos"]
+        };
         let shared = Shared {
-            inputs: [node("ids")?, node("pos")?, node("slot")?, node("kpos")?],
+            inputs: integers
+                .iter()
+                .map(|name| node(name))
+                .collect::<Result<_, _>>()?,
             past: state
                 .iter()
                 .map(|s| node(&s.input))
@@ -88,6 +98,14 @@ impl Engine for Rten {
 
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
         let rows = Rows::new(&self.shared.manifest, batch, capacity)?;
+        if recurrent::is_recurrent(&self.shared.manifest) {
+            let shared = self.shared.clone();
+            return Ok(Box::new(Recurrent::new(
+                shared,
+                &self.shared.manifest,
+                rows,
+            )));
+        }
         let mut stream = RtenStream {
             shared: self.shared.clone(),
             kpos: Vec::new(),
@@ -122,19 +140,25 @@ impl RtenStream {
 
     /// Caches of `slots` slots, with what is in them.
     fn resize(&mut self, slots: usize) {
-        let Architecture::Transformer(t) = &self.shared.manifest.architecture;
-        let shape = [self.rows.batch(), t.kv_heads, slots, t.head_dim()];
         let old = std::mem::take(&mut self.caches);
-        let new = |i: usize| {
+        let new = |(i, state): (usize, &StateTensor)| {
+            let shape = state.shape(self.rows.batch(), slots);
             let mut data = vec![0.0; shape.iter().product()];
             if let Some(old) = old.get(i).and_then(|old: &Tensor<f32>| old.data()) {
-                carry(old, &mut data, shape[0] * shape[1]);
+                carry(old, &mut data, shape.iter().take(2).product());
             }
             Tensor::from_data(&shape[..], data)
         };
-        self.caches = (0..self.shared.past.len()).map(new).collect();
+        self.caches = self
+            .shared
+            .manifest
+            .state
+            .iter()
+            .enumerate()
+            .map(new)
+            .collect();
         self.slots = slots;
-        self.kpos = vec![EMPTY as i32; shape[0] * slots];
+        self.kpos = vec![EMPTY as i32; self.rows.batch() * slots];
         self.rows.mark(&mut self.kpos);
     }
 }
@@ -162,7 +186,7 @@ impl Stream for RtenStream {
         let [ids, pos, slot] = integers.map(|data| Tensor::from_data(&[batch, time][..], data));
         let kpos = Tensor::from_data(&[batch, self.slots][..], std::mem::take(&mut self.kpos));
         let mut inputs: Vec<(NodeId, ValueOrView)> = Vec::with_capacity(4 + shared.past.len());
-        for (id, tensor) in shared.inputs.into_iter().zip([&ids, &pos, &slot, &kpos]) {
+        for (&id, tensor) in shared.inputs.iter().zip([&ids, &pos, &slot, &kpos]) {
             inputs.push((id, tensor.view().into()));
         }
         let caches = self.caches.drain(..);
@@ -191,8 +215,7 @@ impl Stream for RtenStream {
         let mut outputs = outputs.unwrap_or_default().into_iter();
         let logits = outputs.next();
         self.caches.extend(outputs);
-        let Architecture::Transformer(t) = &shared.manifest.architecture;
-        let shape = [batch, time, t.vocabulary];
+        let shape = [batch, time, shared.manifest.architecture.vocabulary()];
         match logits {
             Some(logits) if self.caches.len() == shared.past.len() => self.logits = logits,
             _ => {
@@ -221,5 +244,44 @@ impl Stream for RtenStream {
 
     fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+}
+
+impl recurrent::Graph for Arc<Shared> {
+    fn run(
+        &self,
+        ids: &[Token],
+        batch: usize,
+        state: &[Vec<f32>],
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let ids: Vec<i32> = ids.iter().map(|&id| i32::from(id)).collect();
+        let ids = Tensor::from_data(&[batch, ids.len() / batch][..], ids);
+        let mut inputs: Vec<(NodeId, ValueOrView)> = vec![(self.inputs[0], ids.into())];
+        let tensors = self.manifest.state.iter().zip(state);
+        inputs.extend(
+            self.past
+                .iter()
+                .zip(tensors)
+                .map(|(&id, (described, values))| {
+                    let shape = described.shape(batch, 0);
+                    (id, Tensor::from_data(&shape[..], values.clone()).into())
+                }),
+        );
+        let failed = |why: String| EngineError::Runtime {
+            engine: NAME,
+            doing: "run the model".to_owned(),
+            why,
+        };
+        let outputs = self
+            .model
+            .run(inputs, &self.outputs, Some(self.options.clone()))
+            .map_err(|error| failed(error.to_string()))?;
+        let floats = outputs.into_iter().map(|value| {
+            let tensor: Option<Tensor<f32>> = value.into_tensor();
+            tensor.map(|tensor| tensor.into_data())
+        });
+        floats
+            .collect::<Option<_>>()
+            .ok_or_else(|| failed("its outputs are not floats".to_owned()))
     }
 }

@@ -1,4 +1,5 @@
-//! The Transformer of [`crate::architecture`] as a graph: one for prompts, steps and batches.
+//! The Transformer of [`crate::architecture`] as a graph. Beside `ids` it takes `pos` and `slot`
+//! `[batch, time]` and `kpos` `[batch, capacity]`; its state is two caches for each layer.
 //!
 //! - Keys and values are written into the caches `[batch, kv_heads, capacity, head_dim]` by
 //!   `ScatterND` at `slot`; `kpos` `[batch, capacity]` says which position stands in a slot, or
@@ -7,16 +8,85 @@
 //!   `[batch, kv_heads, time * heads / kv_heads, head_dim]`, so that no product has a single row:
 //!   engines sum a single row in another order, and a step would differ from a prompt.
 //! - Relative embeddings are taken from `q · Erᵀ` by `GatherElements` with the clipped distance.
-//! - Rotary angles come from tables: what an engine's sine gives may depend on where in a tensor an
+//! - Rotary angles and sinusoidal positions come from tables: what an engine's sine gives may depend on where in a tensor an
 //!   element stands.
 
 use super::builder::{Builder, Dim, Value};
-use super::linear::Matrix;
 use super::weights::{Form, Stored};
-use super::{Skeleton, past, present};
-use crate::architecture::{Activation, Positions, Transformer};
-use crate::manifest::Precision;
+use super::{GraphError, Skeleton, limit, past, present, refuse};
+use crate::architecture::{Activation, Ends, Positions, Transformer};
+use crate::manifest::{Dimension, Precision, StateTensor};
 use crate::onnx::{Attribute, Element};
+
+/// Refuses sizes without a graph; `positions` are those of the context.
+pub(super) fn check(
+    t: &Transformer,
+    precision: Precision,
+    positions: usize,
+) -> Result<(), GraphError> {
+    limit(&[
+        ("layers", t.layers, 128),
+        ("heads", t.heads, 128),
+        ("kv_heads", t.kv_heads, t.heads),
+        ("d_ff", t.d_ff, 1 << 15),
+    ])?;
+    match t.positions {
+        Positions::Relative { max_distance } => {
+            limit(&[("max_distance", max_distance, 1 << 16)])?;
+        }
+        Positions::Learned { length } => limit(&[("length", length, 1 << 16)])?,
+        Positions::Rotary { .. } | Positions::Sinusoidal => {}
+    }
+    if !t.d_model.is_multiple_of(t.heads) || !t.head_dim().is_multiple_of(2) {
+        return refuse("d_model must be a multiple of heads, and the width of a head even");
+    }
+    if !t.heads.is_multiple_of(t.kv_heads) {
+        return refuse("heads must be a multiple of kv_heads");
+    }
+    match t.positions {
+        Positions::Rotary { theta } if !(theta.is_finite() && theta > 0.0) => {
+            return refuse("theta must be a positive finite number");
+        }
+        Positions::Learned { length } if length < positions => {
+            return refuse("the context must not be longer than the learned positions");
+        }
+        _ => {}
+    }
+    if precision == Precision::Int8 && (t.kv_heads < 2 || t.heads / t.kv_heads < 2) {
+        return refuse(
+            "8-bit models need at least 2 key/value heads and at least 2 heads for each of them: with \
+             fewer, engines sum in another order for one token than for many. Export it without --int8",
+        );
+    }
+    Ok(())
+}
+
+/// The caches, in the order of the graph's inputs.
+pub(super) fn state(t: &Transformer) -> Vec<StateTensor> {
+    let shape = vec![
+        Dimension::Named("batch".to_owned()),
+        Dimension::Fixed(t.kv_heads),
+        Dimension::Named("capacity".to_owned()),
+        Dimension::Fixed(t.head_dim()),
+    ];
+    let tensor = |l, what| StateTensor {
+        input: past(what, l),
+        output: present(what, l),
+        shape: shape.clone(),
+    };
+    (0..t.layers)
+        .flat_map(|l| [tensor(l, "key"), tensor(l, "value")])
+        .collect()
+}
+
+/// The bytes of the tables of `positions` positions.
+pub(super) fn table_bytes(t: &Transformer, positions: usize) -> usize {
+    match t.positions {
+        Positions::Relative { .. } | Positions::Learned { .. } => 0,
+        Positions::Rotary { .. } => 8 * positions * t.head_dim(),
+        Positions::Sinusoidal => 4 * positions * t.d_model,
+    }
+}
 
 /// What every layer reads: where keys go, which keys a query sees, where it stands.
 struct Shared {
@@ -32,10 +102,17 @@ enum Place {
     Rotary { cos: Value, sin: Value },
     /// Clipped distances, `[batch, kv_heads, time * group, capacity]`.
     Relative { distance: Value, max: usize },
+    /// The embeddings say it.
+    Absolute,
 }
 
-/// The graph without the values of its weights; `positions` bounds `pos` with rotary positions.
-pub(super) fn skeleton(t: &Transformer, precision: Precision, positions: usize) -> Skeleton {
+/// The graph without the values of its weights; `positions` bounds `pos` with rotary and sinusoidal positions.
+pub(super) fn skeleton(
+    t: &Transformer,
+    ends: Ends,
+    precision: Precision,
+    positions: usize,
+) -> Skeleton {
     let mut b = Builder::new("famam.transformer");
     let tokens = [Dim::Free("batch"), Dim::Free("time")];
     let slots = [Dim::Free("batch"), Dim::Free("capacity")];
@@ -49,32 +126,25 @@ pub(super) fn skeleton(t: &Transformer, precision: Precision, positions: usize) 
         b.input(&past("key", l), Element::F32, &cache);
         b.input(&past("value", l), Element::F32, &cache);
     }
-    let logits = [
-        Dim::Free("batch"),
-        Dim::Free("time"),
-        Dim::Fixed(t.vocabulary),
-    ];
-    b.output("logits", Element::F32, &logits);
+    b.logits(ends);
     for l in 0..t.layers {
         b.output(&present("key", l), Element::F32, &cache);
         b.output(&present("value", l), Element::F32, &cache);
     }
 
-    let size = [t.vocabulary, t.d_model];
-    let embedding = "embedding.weight".to_owned();
-    let (mut x, head) = if t.tied {
-        let head = b.matrix("embedding", &[embedding], size, precision);
-        (b.columns(&head, &ids), head)
-    } else {
-        let x = b.rows(&embedding, size, &ids, precision);
-        (
-            x,
-            b.matrix("head", &["head.weight".to_owned()], size, precision),
-        )
+    let (mut x, head) = b.embed(ends, &ids, precision);
+    let place = match t.positions {
+        Positions::Sinusoidal => {
+            let table = b.floats(&[positions, t.d_model], &sinusoids(t.d_model, positions));
+            Some(b.gather(&table, &pos, 0))
+        }
+        Positions::Learned { length } => {
+            Some(b.rows("positions.weight", [length, t.d_model], &pos, precision))
+        }
+        Positions::Relative { .. } | Positions::Rotary { .. } => None,
     };
-    if t.embedding_scale != 1.0 {
-        let scale = b.float(t.embedding_scale);
-        x = b.op("Mul", &[&x, &scale]);
+    if let Some(place) = place {
+        x = b.op("Add", &[&x, &place]);
     }
 
     let mut b = Layers { b, t, precision };
@@ -84,7 +154,7 @@ pub(super) fn skeleton(t: &Transformer, precision: Precision, positions: usize) 
         x = b.feed_forward(&x, l);
     }
     let x = b.norm(&x, "final_norm");
-    b.head(&x, &head)
+    b.b.head(ends, &x, &head, precision)
 }
 
 struct Layers<'a> {
@@ -141,6 +211,7 @@ impl Layers<'_> {
                     max,
                 }
             }
+            Positions::Sinusoidal | Positions::Learned { .. } => Place::Absolute,
             Positions::Rotary { theta } => {
                 let (cos, sin) = angles(theta, t.head_dim(), positions);
                 let table = [positions, t.head_dim()];
@@ -183,7 +254,7 @@ impl Layers<'_> {
                 let rotated = b.split(&rotated, 2, &[heads, kv]);
                 (rotated[0].clone(), rotated[1].clone(), parts[1].clone())
             }
-            Place::Relative { .. } => {
+            Place::Relative { .. } | Place::Absolute => {
                 let parts = b.split(&qkv, 2, &[heads, kv, kv]);
                 (parts[0].clone(), parts[1].clone(), parts[2].clone())
             }
@@ -282,14 +353,6 @@ impl Layers<'_> {
         let matrix = self.b.matrix(name, &names, shape, self.precision);
         self.b.linear(&x, &matrix)
     }
-
-    fn head(mut self, x: &Value, head: &Matrix) -> Skeleton {
-        let x = self.b.activation(x, self.precision);
-        let logits = self.b.linear(&x, head);
-        self.b
-            .named("Identity", &[&logits], Vec::new(), &["logits"]);
-        self.b.finish()
-    }
 }
 
 impl Builder {
@@ -336,4 +399,15 @@ fn angles(theta: f32, head_dim: usize, positions: usize) -> (Vec<f32>, Vec<f32>)
         .map(|(pos, i)| (sign(i) * libm::sin(angle(pos, i))) as f32)
         .collect();
     (cos, sin)
+}
+
+/// Sines and cosines of every position, in turns, `[positions, d_model]`.
+fn sinusoids(d_model: usize, positions: usize) -> Vec<f32> {
+    let pair = |pos: usize, i: usize| {
+        let angle = pos as f64 * libm::pow(10_000.0, -2.0 * i as f64 / d_model as f64);
+        [libm::sin(angle) as f32, libm::cos(angle) as f32]
+    };
+    (0..positions)
+        .flat_map(|pos| (0..d_model / 2).flat_map(move |i| pair(pos, i)))
+        .collect()
 }

@@ -13,6 +13,12 @@ pub fn file() -> Vec<u8> {
     super::file(&t, &weights(&t, 1), Precision::Int8, 64)
 }
 
+/// A small bundle of an LSTM.
+pub fn lstm() -> Vec<u8> {
+    let lstm = super::lstm::tiny();
+    super::file(&lstm, &weights(&lstm, 1), Precision::Fp32, 64)
+}
+
 /// Bundles whose graph does or is what ours never does or is, each with its hash mended.
 pub fn graphs() -> Vec<(&'static str, Vec<u8>)> {
     let model = onnx::Model::decode(&*file()).expect("an ONNX model");

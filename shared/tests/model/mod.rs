@@ -1,9 +1,10 @@
-//! Models with random weights, and what they compute: the formulas of `architecture.rs` in plain
+//! Models with random weights, and what they compute: the formulas of `architecture/` in plain
 //! 64-bit Rust, one token and one head after the other.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod hostile;
+pub mod lstm;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +32,11 @@ pub fn relative() -> Positions {
     Positions::Relative { max_distance: 255 }
 }
 
-fn labels() -> (Spec, Vocabulary) {
+pub fn learned() -> Positions {
+    Positions::Learned { length: 1030 }
+}
+
+pub fn labels() -> (Spec, Vocabulary) {
     let genres = ["rock", "jazz", "pop"].map(str::to_owned);
     (
         Spec::Multitrack(Default::default()),
@@ -57,6 +62,7 @@ pub fn medium(positions: Positions) -> Transformer {
         activation: Activation::Gelu,
         tied: true,
         embedding_scale: 1.0,
+        logit_scale: 1.0,
     }
 }
 
@@ -69,32 +75,41 @@ pub fn small(positions: Positions) -> Transformer {
         activation: Activation::SwiGlu,
         tied: false,
         embedding_scale: 5.0,
+        logit_scale: 0.8,
         ..medium(positions)
     }
 }
 
 /// Weights such that logits spread over some nats, as those of a trained model do.
-pub fn weights(t: &Transformer, seed: u64) -> Weights {
+pub fn weights<A: Clone + Into<Architecture>>(model: &A, seed: u64) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut uniform = move || (rng.next_u32() as f32 / u32::MAX as f32) * 2.0 - 1.0;
     let mut values = |name: &str, shape: &[usize]| -> Vec<f32> {
         let (base, spread) = match name {
             _ if name.ends_with("norm.weight") => (1.0, 0.2),
             _ if name.ends_with("norm.bias") => (0.0, 0.1),
+            _ if name.ends_with(".bias") => (0.0, 1.0),
             "embedding.weight" => (0.0, 0.15),
+            "positions.weight" => (0.0, 0.5),
             _ => (0.0, 2.0 / (*shape.last().expect("a shape") as f32).sqrt()),
         };
         (0..shape.iter().product())
             .map(|_| base + spread * uniform())
             .collect()
     };
-    t.weights()
+    let architecture: Architecture = model.clone().into();
+    architecture
+        .weights()
         .into_iter()
         .map(|(name, shape)| (name.clone(), values(&name, &shape)))
         .collect()
 }
 
-pub fn manifest(t: &Transformer, precision: Precision, context: usize) -> Manifest {
+pub fn manifest<A: Clone + Into<Architecture>>(
+    model: &A,
+    precision: Precision,
+    context: usize,
+) -> Manifest {
     let (encoding, vocabulary) = labels();
     Manifest {
         version: 0,
@@ -103,7 +118,7 @@ pub fn manifest(t: &Transformer, precision: Precision, context: usize) -> Manife
         encoding,
         vocabulary,
         bands: Bands::default(),
-        architecture: Architecture::Transformer(t.clone()),
+        architecture: model.clone().into(),
         precision,
         context: Context {
             tokens: context,
@@ -115,19 +130,24 @@ pub fn manifest(t: &Transformer, precision: Precision, context: usize) -> Manife
     }
 }
 
-pub fn file(t: &Transformer, weights: &Weights, precision: Precision, context: usize) -> Vec<u8> {
+pub fn file<A: Clone + Into<Architecture>>(
+    model: &A,
+    weights: &Weights,
+    precision: Precision,
+    context: usize,
+) -> Vec<u8> {
     let values = |name: &str| weights.get(name).map(Vec::as_slice);
-    bundle::write(&manifest(t, precision, context), &values).expect("a bundle")
+    bundle::write(&manifest(model, precision, context), &values).expect("a bundle")
 }
 
-pub fn engine(
-    t: &Transformer,
+pub fn engine<A: Clone + Into<Architecture>>(
+    model: &A,
     weights: &Weights,
     precision: Precision,
     threads: usize,
     choice: Choice,
 ) -> Arc<dyn Engine> {
-    let bundle = Bundle::read(&file(t, weights, precision, 1024)).expect("what was written");
+    let bundle = Bundle::read(&file(model, weights, precision, 1024)).expect("what was written");
     engine::load(&bundle, threads, choice).expect("an engine")
 }
 
@@ -142,10 +162,11 @@ pub fn choices() -> Vec<Choice> {
     }
 }
 
-pub fn tokens(t: &Transformer, count: usize, seed: u64) -> Vec<Token> {
+pub fn tokens<A: Clone + Into<Architecture>>(model: &A, count: usize, seed: u64) -> Vec<Token> {
+    let vocabulary = Into::<Architecture>::into(model.clone()).vocabulary();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..count)
-        .map(|_| (rng.next_u32() as usize % t.vocabulary) as Token)
+        .map(|_| (rng.next_u32() as usize % vocabulary) as Token)
         .collect()
 }
 
@@ -165,7 +186,7 @@ pub fn run(
     logits
 }
 
-/// The logits of every token by the formulas of `architecture.rs`.
+/// The logits of every token by the formulas of `architecture/transformer.rs`.
 pub fn reference(t: &Transformer, weights: &Weights, tokens: &[Token]) -> Vec<Vec<f64>> {
     let (d, hd, group) = (t.d_model, t.head_dim(), t.heads / t.kv_heads);
     let weight = |name: String| &weights[&name];
@@ -209,6 +230,15 @@ pub fn reference(t: &Transformer, weights: &Weights, tokens: &[Token]) -> Vec<Ve
             .iter()
             .map(|&w| f64::from(w) * f64::from(t.embedding_scale))
             .collect();
+        for (i, x) in x.iter_mut().enumerate() {
+            let angle = pos as f64 / 10_000f64.powf((i / 2 * 2) as f64 / d as f64);
+            *x += match t.positions {
+                Positions::Sinusoidal if i % 2 == 0 => angle.sin(),
+                Positions::Sinusoidal => angle.cos(),
+                Positions::Learned { .. } => f64::from(weights["positions.weight"][pos * d + i]),
+                Positions::Relative { .. } | Positions::Rotary { .. } => 0.0,
+            };
+        }
         for l in 0..t.layers {
             let h = norm(&x, format!("layers.{l}.attention_norm"));
             let mut qkv = linear(&h, format!("layers.{l}.qkv.weight"));
@@ -261,20 +291,16 @@ pub fn reference(t: &Transformer, weights: &Weights, tokens: &[Token]) -> Vec<Ve
             add(&mut x, &linear(&h, format!("layers.{l}.down.weight")));
         }
         let h = norm(&x, "final_norm".to_owned());
-        logits.push(linear(
-            &h,
-            if t.tied {
-                "embedding.weight"
-            } else {
-                "head.weight"
-            }
-            .to_owned(),
-        ));
+        let head = if t.tied { "embedding" } else { "head" };
+        let mut row = linear(&h, format!("{head}.weight"));
+        row.iter_mut()
+            .for_each(|logit| *logit *= f64::from(t.logit_scale));
+        logits.push(row);
     }
     logits
 }
 
-fn dot(x: &[f64], row: &[f32]) -> f64 {
+pub fn dot(x: &[f64], row: &[f32]) -> f64 {
     x.iter().zip(row).map(|(a, &b)| a * f64::from(b)).sum()
 }
 

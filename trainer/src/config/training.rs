@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use famam_shared::architecture::{Activation, Positions, Transformer};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Transformer};
 use serde::{Deserialize, Serialize};
 
 mod check;
@@ -20,13 +20,13 @@ const VAL_LOSS: &str = "val_loss";
 pub struct Config {
     /// The model's name.
     pub model_name: String,
-    /// `transformer`; `lstm` is not supported yet.
+    /// The backbone.
     pub model_type: ModelType,
     /// Tokens that the model sees at once, the head included.
     pub max_seq_length: usize,
     /// Width of the hidden states.
     pub d_model: usize,
-    /// Dropout on the embeddings and on what each branch adds.
+    /// Dropout on the embeddings and on what each branch, or layer of an LSTM, adds.
     pub dropout_rate: f64,
     /// Blocks.
     pub num_layers: usize,
@@ -38,11 +38,11 @@ pub struct Config {
     pub use_relative_attention: bool,
     /// The largest distance that relative attention tells from larger ones.
     pub max_relative_position: usize,
-    /// Of the LSTM.
+    /// Units of each layer of an LSTM.
     pub lstm_units: Vec<usize>,
-    /// Of the LSTM.
+    /// Refused for an LSTM: it would see the tokens that it has to foretell.
     pub bidirectional: bool,
-    /// Of the LSTM.
+    /// Dropout on what an LSTM's layers recall, one mask a sequence.
     pub recurrent_dropout: f64,
     /// Segments in a step; `batch_tokens` overrides it.
     pub batch_size: usize,
@@ -113,7 +113,7 @@ pub struct Config {
     /// Of the other strategies.
     pub batch_size_per_replica: Option<usize>,
 
-    /// Positions; overrides `use_relative_attention`.
+    /// Positions; overrides `use_relative_attention`. `learned` knows `max_seq_length` of them.
     pub positions: Option<PositionsKind>,
     /// The base of rotary angles.
     pub rotary_theta: f32,
@@ -125,6 +125,8 @@ pub struct Config {
     pub tied: bool,
     /// What embeddings are multiplied by; sqrt(d_model), as in Famam, where nothing is said.
     pub embedding_scale: Option<f32>,
+    /// What logits are multiplied by.
+    pub logit_scale: f32,
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
@@ -175,7 +177,7 @@ pub struct Config {
 pub enum ModelType {
     /// [`Transformer`].
     Transformer,
-    /// Not supported yet.
+    /// [`Lstm`].
     Lstm,
 }
 
@@ -229,6 +231,10 @@ pub enum PositionsKind {
     Relative,
     /// Rotated queries and keys.
     Rotary,
+    /// Sines and cosines added to the embeddings.
+    Sinusoidal,
+    /// Learned embeddings of the position, added to the token's.
+    Learned,
 }
 
 /// What products are computed in.
@@ -297,6 +303,7 @@ impl Default for Config {
             activation: Activation::Gelu,
             tied: false,
             embedding_scale: None,
+            logit_scale: 1.0,
             segment_bars: None,
             batch_tokens: None,
             accumulation_steps: 1,
@@ -414,10 +421,33 @@ impl Config {
     }
 
     /// The model for a vocabulary of `vocabulary` tokens.
-    pub fn architecture(&self, vocabulary: usize) -> Transformer {
-        let relative = match self.positions {
-            None => self.use_relative_attention,
-            Some(kind) => kind == PositionsKind::Relative,
+    pub fn architecture(&self, vocabulary: usize) -> Architecture {
+        match self.model_type {
+            ModelType::Transformer => self.transformer(vocabulary).into(),
+            ModelType::Lstm => self.lstm(vocabulary).into(),
+        }
+    }
+
+    fn lstm(&self, vocabulary: usize) -> Lstm {
+        Lstm {
+            vocabulary,
+            d_model: self.d_model,
+            units: self.lstm_units.clone(),
+            tied: self.tied,
+            embedding_scale: self.scale(),
+            logit_scale: self.logit_scale,
+        }
+    }
+
+    fn scale(&self) -> f32 {
+        self.embedding_scale.unwrap_or((self.d_model as f32).sqrt())
+    }
+
+    fn transformer(&self, vocabulary: usize) -> Transformer {
+        let famams = if self.use_relative_attention {
+            PositionsKind::Relative
+        } else {
+            PositionsKind::Rotary
         };
         Transformer {
             vocabulary,
@@ -426,46 +456,70 @@ impl Config {
             heads: self.num_heads,
             kv_heads: self.kv_heads.unwrap_or(self.num_heads),
             d_ff: self.d_ff,
-            positions: if relative {
-                Positions::Relative {
+            positions: match self.positions.unwrap_or(famams) {
+                PositionsKind::Relative => Positions::Relative {
                     max_distance: self.max_relative_position,
-                }
-            } else {
-                Positions::Rotary {
+                },
+                PositionsKind::Rotary => Positions::Rotary {
                     theta: self.rotary_theta,
-                }
+                },
+                PositionsKind::Sinusoidal => Positions::Sinusoidal,
+                PositionsKind::Learned => Positions::Learned {
+                    length: self.max_seq_length,
+                },
             },
             activation: self.activation,
             tied: self.tied,
-            embedding_scale: self.embedding_scale.unwrap_or((self.d_model as f32).sqrt()),
+            embedding_scale: self.scale(),
+            logit_scale: self.logit_scale,
         }
     }
 
-    /// This config for a model that is there: [`Config::architecture`] is `t`.
-    pub fn with_architecture(self, t: &Transformer) -> Self {
+    /// This config for a model that is there: [`Config::architecture`] is `architecture`.
+    pub fn with_architecture(self, architecture: &Architecture) -> Self {
+        let ends = architecture.ends();
         let config = Self {
+            d_model: ends.d_model,
+            tied: ends.tied,
+            embedding_scale: Some(ends.embedding_scale),
+            logit_scale: ends.logit_scale,
+            ..self
+        };
+        match architecture {
+            Architecture::Transformer(t) => config.with_transformer(t),
+            Architecture::Lstm(lstm) => Self {
+                model_type: ModelType::Lstm,
+                lstm_units: lstm.units.clone(),
+                ..config
+            },
+        }
+    }
+
+    fn with_transformer(self, t: &Transformer) -> Self {
+        let mut config = Self {
             model_type: ModelType::Transformer,
             num_layers: t.layers,
-            d_model: t.d_model,
             num_heads: t.heads,
             kv_heads: Some(t.kv_heads),
             d_ff: t.d_ff,
             activation: t.activation,
-            tied: t.tied,
-            embedding_scale: Some(t.embedding_scale),
             ..self
         };
-        match t.positions {
-            Positions::Relative { max_distance } => Self {
-                positions: Some(PositionsKind::Relative),
-                max_relative_position: max_distance,
-                ..config
-            },
-            Positions::Rotary { theta } => Self {
-                positions: Some(PositionsKind::Rotary),
-                rotary_theta: theta,
-                ..config
-            },
-        }
+        config.positions = Some(match t.positions {
+            Positions::Relative { max_distance } => {
+                config.max_relative_position = max_distance;
+                PositionsKind::Relative
+            }
+            Positions::Rotary { theta } => {
+                config.rotary_theta = theta;
+                PositionsKind::Rotary
+            }
+            Positions::Sinusoidal => PositionsKind::Sinusoidal,
+            Positions::Learned { length } => {
+                config.max_seq_length = length;
+                PositionsKind::Learned
+            }
+        });
+        config
     }
 }

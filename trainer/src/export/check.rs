@@ -6,7 +6,6 @@ use famam_shared::bundle::Bundle;
 use famam_shared::encoding::Token;
 use famam_shared::engine::{self, Choice, Engine, EngineError};
 use famam_shared::generation::PROMPT_CHUNK;
-use famam_shared::manifest::Architecture;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
@@ -62,7 +61,7 @@ fn logits(
 pub(super) fn fp32(bundle: &Bundle, model: &Model) -> Result<(), Error> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let length = LENGTH.min(bundle.manifest.context.tokens);
-    let vocabulary = model.architecture().vocabulary;
+    let vocabulary = model.architecture().vocabulary();
     let tokens: Vec<Token> = (0..length)
         .map(|_| rng.random_range(0..vocabulary) as Token)
         .collect();
@@ -154,9 +153,9 @@ pub(super) fn int8(bundle: &Bundle, windows: &[Window]) -> Result<(), Error> {
         by_engine.push(alone.concat());
     }
     if let [a, b] = &by_engine[..] {
-        let Architecture::Transformer(t) = &bundle.manifest.architecture;
-        let tokens = a.len() / t.vocabulary;
-        let pairs = std::iter::zip(a.chunks_exact(t.vocabulary), b.chunks_exact(t.vocabulary));
+        let vocabulary = bundle.manifest.architecture.vocabulary();
+        let tokens = a.len() / vocabulary;
+        let pairs = std::iter::zip(a.chunks_exact(vocabulary), b.chunks_exact(vocabulary));
         let mean = pairs.map(|(a, b)| divergence(a, b)).sum::<f64>() / tokens.max(1) as f64;
         eprintln!("mean divergence of the engines {mean:.1e} nats, over {tokens} tokens");
         // Not a number is no agreement either.

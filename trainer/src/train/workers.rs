@@ -64,7 +64,8 @@ impl Workers {
         let mut parts = each(&mut self.replicas, micro, |model, (i, segments)| {
             let mut rng = ChaCha8Rng::seed_from_u64(!config.random_seed);
             rng.set_stream(number << 20 | i as u64);
-            let mut dropout = Dropout::new(config.dropout_rate, rng);
+            let mut dropout =
+                Dropout::new(config.dropout_rate, rng).with_recurrent(config.recurrent_dropout);
             let mut batch = Ragged::new(
                 segments.iter().map(|s| (&s.tokens[..], s.first)),
                 model.device(),

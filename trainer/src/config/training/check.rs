@@ -12,20 +12,10 @@ impl Config {
                 instead,
             })
         };
-        if self.model_type != ModelType::Transformer {
-            return unsupported("model_type", "lstm", "take transformer");
-        }
         if self.distribution_strategy != Distribution::None {
             let instead = "take none; all cores of one machine are used";
             return unsupported("distribution_strategy", "not none", instead);
         }
-        let value = |field, value: String, expected| {
-            Err(Error::Value {
-                field,
-                value,
-                expected,
-            })
-        };
         for (field, size, most) in [
             ("max_seq_length", self.max_seq_length, 65_536),
             ("d_model", self.d_model, 16_384),
@@ -51,23 +41,13 @@ impl Config {
                 "at least 16",
             );
         }
-        if !self.d_model.is_multiple_of(2 * self.num_heads) {
-            let expected = "a multiple of 2 num_heads";
-            return value("d_model", self.d_model.to_string(), expected);
-        }
-        if !self
-            .num_heads
-            .is_multiple_of(self.kv_heads.unwrap_or(1).max(1))
-            || self.kv_heads == Some(0)
-        {
-            return value(
-                "kv_heads",
-                format!("{:?}", self.kv_heads),
-                "a divisor of num_heads",
-            );
+        match self.model_type {
+            ModelType::Transformer => self.check_transformer()?,
+            ModelType::Lstm => self.check_lstm()?,
         }
         for (field, number) in [
             ("dropout_rate", self.dropout_rate),
+            ("recurrent_dropout", self.recurrent_dropout),
             ("label_smoothing", self.label_smoothing),
             ("beta_1", self.beta_1),
             ("beta_2", self.beta_2),
@@ -103,6 +83,7 @@ impl Config {
             ("gradient_clip_value", self.gradient_clip_value),
             ("checkpoint_minutes", self.checkpoint_minutes),
             ("rotary_theta", f64::from(self.rotary_theta)),
+            ("logit_scale", f64::from(self.logit_scale)),
             (
                 "embedding_scale",
                 self.embedding_scale.map_or(1.0, f64::from),
@@ -150,4 +131,45 @@ impl Config {
         }
         Ok(())
     }
+    fn check_transformer(&self) -> Result<(), Error> {
+        if !self.d_model.is_multiple_of(2 * self.num_heads) {
+            let expected = "a multiple of 2 num_heads";
+            return value("d_model", self.d_model.to_string(), expected);
+        }
+        if !self
+            .num_heads
+            .is_multiple_of(self.kv_heads.unwrap_or(1).max(1))
+            || self.kv_heads == Some(0)
+        {
+            return value(
+                "kv_heads",
+                format!("{:?}", self.kv_heads),
+                "a divisor of num_heads",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_lstm(&self) -> Result<(), Error> {
+        if self.bidirectional {
+            let expected = "false, as a model that reads backwards, too, would see the tokens that it has to foretell";
+            return value("bidirectional", "true".to_owned(), expected);
+        }
+        let units = &self.lstm_units;
+        if !(1..=128).contains(&units.len())
+            || !units.iter().all(|units| (1..=8192).contains(units))
+        {
+            let expected = "1 to 128 layers of 1 to 8,192 units each";
+            return value("lstm_units", format!("{units:?}"), expected);
+        }
+        Ok(())
+    }
+}
+
+fn value(field: &'static str, value: String, expected: &'static str) -> Result<(), Error> {
+    Err(Error::Value {
+        field,
+        value,
+        expected,
+    })
 }
