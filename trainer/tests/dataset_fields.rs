@@ -213,11 +213,11 @@ fn every_field_changes_what_it_names() {
             &tempos,
             &["drawn segments"],
         ),
-        ("encoder_type", json!("remi"), &nothing, &["refused"]),
+        // A piece for each track.
+        ("encoder_type", json!("remi"), &nothing, &["files"]),
         // The training config's own says it.
         ("max_seq_length", json!(64), &nothing, &[]),
-        // Of encodings that need not say velocities.
-        ("encode_velocity", json!(false), &nothing, &[]),
+        ("encode_velocity", json!(false), &nothing, &["encoding"]),
         ("positions_per_bar", json!(16), &nothing, &["encoding"]),
         ("max_samples", json!(3), &nothing, &["files"]),
         ("random_seed", json!(5), &nothing, &["splits"]),
