@@ -1,5 +1,6 @@
-//! `process` keeps the audio thread's promises while 200 notes sound, while parameters change, and while
-//! bars are being made: no heap call, no system call (so no futex, no wait, no log). `benches/process.rs` measures the time that it takes.
+//! `process` keeps the audio thread's promises while 200 notes sound, while parameters change, and
+//! while bars are being made: no heap call, no system call (so no futex, no wait, no log).
+//! `benches/process.rs` measures the time that it takes.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 
@@ -110,10 +111,16 @@ fn count(format: Format) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// One instance plays at a time. nice-plug 0.4.2 keeps the host's settings in crossbeam's
+/// `AtomicCell`, whose few locks all instances of a process share: where one is interrupted while it
+/// holds such a lock, another that wants it yields (`sched_yield`). That is not Famam's to mend.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// What is watched ends with its thread.
 fn on_own_thread<T: Send + 'static>(
     test: impl FnOnce() -> Result<T, Box<dyn Error>> + Send + 'static,
 ) -> T {
+    let _turn = TURN.lock();
     let run = move || test().map_err(|error| error.to_string());
     thread::spawn(run)
         .join()
