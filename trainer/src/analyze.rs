@@ -180,7 +180,7 @@ fn read(
         let (quantized, losses) = quantize(&score, encoding.quantize_settings());
         let bodies = encoding.encode(&quantized);
         content.get_or_insert_with(|| songs::content(&bodies));
-        tokens::OfFile::new(&bodies, losses.kept())
+        tokens::OfFile::new(&**encoding, &bodies, losses.kept())
     });
     let tokens = tokens.collect();
     Ok(Read {
