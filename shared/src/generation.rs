@@ -115,8 +115,9 @@ pub struct Generator {
     kept: Vec<Vec<Token>>,
     /// The window that is being written, from BAR on.
     current: Vec<Token>,
-    /// Its bars.
+    /// Its bars, and those whose BAR was said.
     current_bars: usize,
+    opened: usize,
     /// What the bars say.
     bars: Bars,
     /// The tokens of the bars that were not handed out yet.
@@ -174,6 +175,7 @@ impl Generator {
             kept: Vec::new(),
             current: Vec::new(),
             current_bars: 0,
+            opened: 0,
             bars: encoding.bars(&head),
             written: VecDeque::new(),
             handed_out: Vec::new(),
@@ -263,6 +265,10 @@ impl Generator {
     fn draw(&mut self, must_end: bool) -> Option<Token> {
         let (bar, end) = (self.encoding.special().bar, self.end());
         self.grammar.allowed(&mut self.allowed);
+        if self.opened < self.current_bars && self.allowed.contains(bar) {
+            self.opened += 1;
+            return Some(bar);
+        }
         let may_end = self.allowed.contains(end);
         self.allowed.subtract(&self.excluded);
         if may_end && end != bar {
@@ -281,16 +287,16 @@ impl Generator {
         self.candidates.draw(&mut self.rng)
     }
 
-    /// Begins a window: its BARs, and in a stream's first bar metre and tempo.
+    /// Begins a window with its first BAR, and in a stream's first metre and tempo.
     fn begin(&mut self) -> Result<(), GenerationError> {
         let bar = self.encoding.special().bar;
         let left = self.request.bars.saturating_sub(self.index) as usize;
-        self.current_bars = left.clamp(1, self.window);
-        self.current = vec![bar; self.current_bars];
+        (self.current_bars, self.opened) = (left.clamp(1, self.window), 1);
+        self.current = vec![bar];
         if !self.started {
             self.started = true;
             self.current
-                .splice(1..1, [self.state.metre, self.state.tempo]);
+                .extend(self.encoding.lexicon().said(self.state));
             return self.prompt(0);
         }
         let most = match self.window {
@@ -301,12 +307,8 @@ impl Generator {
         if self.kept.len() >= most {
             return self.prompt(self.kept.len() / 2);
         }
-        let bars = std::mem::take(&mut self.current);
-        bars.iter()
-            .try_for_each(|&token| self.grammar.accept(token))?;
-        self.run(&bars)?;
-        self.current = bars;
-        Ok(())
+        self.grammar.accept(bar)?;
+        self.run(&[bar])
     }
 
     /// Writes one window to its end, up to the next BAR.
@@ -324,11 +326,12 @@ impl Generator {
                 .max_tokens
                 .is_some_and(|most| self.drawn >= most);
             let must_end = spent || self.stream.len(0) >= limit;
+            let opened = self.opened;
             let Some(token) = self.draw(must_end) else {
                 break;
             };
-            self.drawn += 1;
-            if token == self.end() {
+            self.drawn += usize::from(self.opened == opened);
+            if token == self.end() && self.opened == opened {
                 self.ended = spent;
                 break;
             }

@@ -340,7 +340,7 @@ impl<'a> Draw<'a> {
         let end = if fits > start {
             bar(fits)
         } else {
-            begin + room
+            bar(start + 1).min(begin + room)
         };
         let (kept, asked) = (fits - start, whole - start);
         let asked = match self.segment_bars {

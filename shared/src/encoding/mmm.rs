@@ -173,15 +173,16 @@ impl Encoding for Mmm {
     }
 
     fn endings(&self) -> Vec<Token> {
-        [
+        let rests = self.lexicon.settings().rests.then_some(Kind::Rest);
+        let kinds = [
             Kind::Bar,
             Kind::FillEnd,
             Kind::FillStart,
             Kind::TrackEnd,
             Kind::BarEnd,
             Kind::BarStart,
-        ]
-        .map(|kind| self.only(kind))
-        .to_vec()
+        ];
+        let kinds = kinds.into_iter().chain(rests);
+        kinds.map(|kind| self.only(kind)).collect()
     }
 }

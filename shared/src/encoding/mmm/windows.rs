@@ -10,10 +10,17 @@ use crate::instrument::Instrument;
 /// What one instrument plays in a bar of a body.
 type Part<'t> = (Instrument, &'t [Token]);
 
+/// Whether `token` says something of a bar as a whole.
+fn states(lexicon: &Lexicon, token: Token) -> bool {
+    let kinds = [Kind::Bar, Kind::Metre, Kind::Tempo, Kind::Chord];
+    matches!(lexicon.word(token), Some((kind, _)) if kinds.contains(&kind))
+}
+
 /// A bar of a body: what it states, and its parts.
 fn bar<'t>(lexicon: &Lexicon, tokens: &'t [Token]) -> (&'t [Token], Vec<Part<'t>>) {
     let instruments = lexicon.run(Kind::Instrument);
-    let (stated, music) = tokens.split_at(lexicon.after_state(tokens).min(tokens.len()));
+    let first = tokens.iter().position(|token| instruments.contains(token));
+    let (stated, music) = tokens.split_at(first.unwrap_or(tokens.len()));
     let parts = music.chunk_by(|_, next| !instruments.contains(next));
     let parts = parts.filter_map(|part| {
         let (first, music) = part.split_first()?;
@@ -46,7 +53,7 @@ pub(super) fn by_track(lexicon: &Lexicon, window: usize, body: &[Token], out: &m
         let mut tracks: BTreeMap<u16, (Instrument, Vec<&[Token]>)> = BTreeMap::new();
         for (b, tokens) in window.iter().enumerate() {
             let (stated, parts) = bar(lexicon, tokens);
-            out.extend_from_slice(stated);
+            out.extend(stated.iter().filter(|&&token| states(lexicon, token)));
             for (instrument, music) in parts {
                 let rest = || (instrument, vec![&[][..]; window.len()]);
                 tracks.entry(rank(instrument)).or_insert_with(rest).1[b] = music;
@@ -66,6 +73,8 @@ pub(super) fn by_track(lexicon: &Lexicon, window: usize, body: &[Token], out: &m
             for music in bars {
                 out.push(only(Kind::BarStart));
                 out.extend_from_slice(music);
+                let rests = lexicon.settings().rests && music.is_empty();
+                out.extend(rests.then(|| only(Kind::Rest)));
                 out.push(only(Kind::BarEnd));
             }
             out.push(only(Kind::TrackEnd));
@@ -83,8 +92,9 @@ pub(super) fn length(lexicon: &Lexicon, window: usize, body: &[Token]) -> usize 
         let said = window.iter().copied().flatten();
         said.filter(|&token| instruments.contains(token))
             .for_each(|&token| tracks.insert(token));
-        // The start, the density and the end of a track; of a bar its placeholder, start and end.
-        tracks.len() * (4 + 3 * window.len())
+        // The start, the density and the end of a track; of a bar its placeholder, start and end, and
+        // that it rests.
+        tracks.len() * (4 + (3 + usize::from(lexicon.settings().rests)) * window.len())
     };
     body.len() + all.chunks(window).map(of).sum::<usize>()
 }
@@ -170,6 +180,7 @@ pub(super) fn by_bar(lexicon: &Lexicon, most: usize, stream: &[Token]) -> Vec<To
                 }
             }
             Kind::BarEnd | Kind::FillEnd => window.said = None,
+            Kind::Rest => {}
             _ if in_frame => {
                 if let Some(stated) = window.stated.last_mut() {
                     stated.push(token);
