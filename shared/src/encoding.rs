@@ -224,9 +224,11 @@ pub trait Encoding: Send + Sync {
         Cow::Borrowed(tokens)
     }
 
-    /// Leaves bars of a stream's tracks open, those that `hides` says (asked once for each), and
-    /// fills them in after all that is known. Nothing in an encoding that cannot say it.
-    fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut() -> bool) {}
+    /// Leaves bars of a stream's tracks open, and fills them in after all that is known of their
+    /// window: those that `hides` says, asked once for each by its number in the stream and by what
+    /// plays it. Nothing in an encoding that cannot say it.
+    fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut(usize, Instrument) -> bool) {
+    }
 
     /// The tokens that bring the end of what is said together nearer, the best first.
     fn endings(&self) -> Vec<Token> {

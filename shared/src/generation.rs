@@ -32,6 +32,10 @@ use crate::instrument::Instrument;
 use crate::sampling::{self, Candidates};
 use crate::score::{Metre, Note, Score};
 
+mod fill;
+
+pub use fill::fill_in;
+
 /// Tokens that a prompt is run in at once; between two chunks it can be cancelled.
 pub const PROMPT_CHUNK: usize = 128;
 /// Tokens kept free at the context's end, so that a note that has begun can be finished.
@@ -86,6 +90,17 @@ pub enum GenerationError {
     /// A genre that the model does not know, or a head that its grammar refuses.
     #[error("the request cannot be said to this model: {0}")]
     Request(#[from] DecodeError),
+    /// [`fill_in`] was asked of an encoding that says each bar once.
+    #[error("this model cannot fill in bars: take one whose encoding is mmm")]
+    Whole,
+    /// [`fill_in`] was asked for a bar in a window that is too long.
+    #[error(
+        "the window of bar {bar} is longer than the model's context: take a model with a longer one"
+    )]
+    Narrow {
+        /// The window's first bar, from 0.
+        bar: u32,
+    },
     /// The caller asked it to stop.
     #[error("cancelled")]
     Cancelled,

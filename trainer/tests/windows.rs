@@ -111,7 +111,7 @@ fn bars_that_are_left_open_are_filled_with_what_was_there() {
         let score = encoding.decode(&segment.tokens).unwrap();
         for nth in 1..5 {
             let (mut filled, mut asked) = (segment.tokens.clone(), 0);
-            encoding.fill_in(&mut filled, &mut || {
+            encoding.fill_in(&mut filled, &mut |_, _| {
                 asked += 1;
                 asked % nth == 0
             });

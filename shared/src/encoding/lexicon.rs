@@ -337,7 +337,7 @@ impl Lexicon {
     }
 
     /// Index of the first of `tokens`, which begin with BAR, that states neither metre nor tempo.
-    pub(super) fn after_state(&self, tokens: &[Token]) -> usize {
+    pub(crate) fn after_state(&self, tokens: &[Token]) -> usize {
         let states = self.run(Kind::Metre).start..self.run(Kind::Tempo).end;
         let stated = tokens.iter().skip(1);
         1 + stated.take_while(|&token| states.contains(token)).count()

@@ -168,8 +168,8 @@ impl Encoding for Mmm {
         Cow::Owned(windows::by_bar(&self.lexicon, self.window_bars, tokens))
     }
 
-    fn fill_in(&self, stream: &mut Vec<Token>, hides: &mut dyn FnMut() -> bool) {
-        *stream = windows::with_fills(&self.lexicon, stream, hides);
+    fn fill_in(&self, stream: &mut Vec<Token>, hides: &mut dyn FnMut(usize, Instrument) -> bool) {
+        *stream = windows::with_fills(&self.lexicon, self.window_bars, stream, hides);
     }
 
     fn endings(&self) -> Vec<Token> {

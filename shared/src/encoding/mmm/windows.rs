@@ -198,19 +198,27 @@ pub(super) fn by_bar(lexicon: &Lexicon, most: usize, stream: &[Token]) -> Vec<To
 }
 
 /// The stream with some of its bars left open and filled in behind their windows' tracks: those that
-/// `hides` says, asked once for each bar of a track.
+/// `hides` says, asked once for each bar of a track, by its number in the stream and by what plays it.
 pub(super) fn with_fills(
     lexicon: &Lexicon,
+    most: usize,
     stream: &[Token],
-    hides: &mut dyn FnMut() -> bool,
+    hides: &mut dyn FnMut(usize, Instrument) -> bool,
 ) -> Vec<Token> {
     let only = |kind| lexicon.token(kind, 0u16);
     let (mut out, mut fills) = (Vec::with_capacity(stream.len()), Vec::new());
+    let (mut bars, mut bar, mut instrument) = (0, 0, Instrument::default());
     let mut hidden = false;
     for &token in stream {
         match lexicon.word(token) {
+            Some((Kind::Instrument, index)) => {
+                instrument = Instrument::new(index as u8).unwrap_or_default();
+            }
+            // All windows before the last are whole.
+            Some((Kind::Track, _)) => bar = usize::saturating_sub(bars, 1) / most * most,
             Some((Kind::BarStart, _)) => {
-                hidden = hides();
+                hidden = hides(bar, instrument);
+                bar += 1;
                 if hidden {
                     out.push(only(Kind::Placeholder));
                     fills.push(only(Kind::FillStart));
@@ -222,7 +230,10 @@ pub(super) fn with_fills(
                 hidden = false;
                 continue;
             }
-            Some((Kind::Bar | Kind::Eos, _)) => out.append(&mut fills),
+            Some((kind @ (Kind::Bar | Kind::Eos), _)) => {
+                out.append(&mut fills);
+                bars += usize::from(kind == Kind::Bar);
+            }
             _ => {}
         }
         let said = if hidden { &mut fills } else { &mut out };
