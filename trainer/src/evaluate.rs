@@ -172,14 +172,9 @@ impl Subject {
             path: path.display().to_string(),
             source,
         })?;
-        let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
         let state = stored.state;
         Ok(Self {
-            scorers: replicas
-                .into_iter()
-                .chain([model])
-                .map(Scorer::Torch)
-                .collect(),
+            scorers: Scorer::torch(&model, threads),
             context: state.context(),
             spec: state.encoding,
             vocabulary: state.vocabulary,

@@ -131,6 +131,7 @@ impl Config {
         }
         Ok(())
     }
+
     fn check_transformer(&self) -> Result<(), Error> {
         if !self.d_model.is_multiple_of(2 * self.num_heads) {
             let expected = "a multiple of 2 num_heads";
