@@ -132,10 +132,15 @@ impl Model {
 
     /// The same weights in the same memory, with gradients of its own: for another thread.
     pub fn replica(&self) -> Self {
+        self.with_weights(Tensor::detach)
+    }
+
+    /// The same model with what `of` makes of every weight, in its shape.
+    pub fn with_weights(&self, of: impl Fn(&Tensor) -> Tensor) -> Self {
         let weights = self
             .weights
             .iter()
-            .map(|(name, weight)| (name.clone(), weight.detach()));
+            .map(|(name, weight)| (name.clone(), of(weight)));
         Self::assemble(&self.architecture, weights.collect()).with_precision(self.precision)
     }
 
