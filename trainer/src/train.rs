@@ -33,6 +33,7 @@ pub use workers::Workers;
 
 /// Steps in a row that may be skipped because loss or gradients were not finite.
 const MOST_SKIPPED: u64 = 10;
+
 /// Arguments of `famam-trainer train`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {

@@ -78,9 +78,8 @@ impl Encoding for Remi {
 
     fn decode_bar(&self, tokens: &[Token], bars: &mut Bars) {
         let lexicon = &*self.lexicon;
-        let music = bars.begin(lexicon, tokens);
         let mut note = lexicon.blank();
-        for (kind, value) in music.iter().filter_map(|&token| lexicon.word(token)) {
+        for (kind, value) in bars.begin(lexicon, tokens) {
             match kind {
                 Kind::Position => note.start = lexicon.steps(value),
                 Kind::Velocity => note.velocity = lexicon.velocity_of(value),

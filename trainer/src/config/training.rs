@@ -9,6 +9,8 @@ use std::path::Path;
 use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Transformer};
 use serde::{Deserialize, Serialize};
 
+use super::JsonError;
+
 mod check;
 
 /// What is watched.
@@ -345,7 +347,7 @@ pub enum Error {
         /// The file.
         path: String,
         /// What is wrong, and where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// Supported later.
     #[error("{field} is {value}, which is not supported yet: {instead}")]
@@ -365,7 +367,7 @@ pub enum Error {
         /// Its value.
         value: String,
         /// What would be right.
-        expected: &'static str,
+        expected: String,
     },
 }
 
@@ -377,7 +379,7 @@ impl Config {
             path: name(),
             source,
         })?;
-        let config: Self = serde_json::from_str(&text).map_err(|source| Error::Json {
+        let config: Self = super::parse(&text).map_err(|source| Error::Json {
             path: name(),
             source,
         })?;
