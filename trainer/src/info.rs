@@ -95,6 +95,7 @@ pub fn describe(path: &Path) -> Result<String, Error> {
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => Ok(run_of(&checkpoint::read(path)?)),
         _ if holds(b"famam.transformer")
             || holds(b"famam.lstm")
+            || holds(b"famam.rwkv")
             || path.extension().is_some_and(|e| e == "onnx") =>
         {
             let bytes = std::fs::read(path).map_err(io)?;
@@ -244,6 +245,7 @@ fn model(
     let backbone = match architecture {
         Architecture::Transformer(t) => transformer(t),
         Architecture::Lstm(l) => format!("LSTM of {:?} units, d = {}", l.units, l.d_model),
+        Architecture::Rwkv(r) => format!("RWKV, {} layers, d = {}", r.layers, r.d_model),
     };
     let million = architecture.parameters() as f64 / 1e6;
     page.line("model", format!("{backbone}: {million:.2} M parameters"));

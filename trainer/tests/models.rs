@@ -5,7 +5,7 @@ mod music;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use famam_shared::architecture::{Activation, Architecture, Lstm};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Rwkv};
 use famam_shared::bundle::Bundle;
 use famam_shared::manifest::Precision;
 use famam_trainer::checkpoint::{self, BEST, LAST};
@@ -53,6 +53,14 @@ fn configs() -> Vec<Config> {
             ..swiglu
         },
         lstm(),
+        rwkv(),
+        Config {
+            tied: false,
+            embedding_scale: None,
+            num_layers: 2,
+            logit_scale: 0.7,
+            ..rwkv()
+        },
         Config {
             lstm_units: vec![24],
             tied: false,
@@ -68,6 +76,13 @@ fn lstm() -> Config {
     Config {
         model_type: ModelType::Lstm,
         lstm_units: vec![40, 24],
+        ..tiny()
+    }
+}
+
+fn rwkv() -> Config {
+    Config {
+        model_type: ModelType::Rwkv,
         ..tiny()
     }
 }
@@ -186,7 +201,7 @@ fn checkpoints_of_every_architecture_become_bundles() {
         assert!(manifest.provenance.validation_loss.is_some());
 
         // In 8 bits the loss must be measured, of what has a graph in 8 bits.
-        let exact = config.model_type == ModelType::Transformer && config.kv_heads == Some(2);
+        let exact = config.model_type != ModelType::Transformer || config.kv_heads == Some(2);
         let (needs, why) = if exact {
             ("--dataset", "measured")
         } else {
@@ -339,6 +354,28 @@ fn famams_lstms_load_unchanged() {
     }
 }
 
+/// RWKV of the sizes that the configs have, under their names.
+#[test]
+fn rwkvs_of_the_configs_are_as_large_as_they_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/model_training");
+    for (name, layers, d_model, d_ff) in
+        [("rwkv_small", 4, 256, 1024), ("rwkv_large", 24, 768, 3072)]
+    {
+        let config = Config::load(&folder.join(format!("{name}.json"))).unwrap();
+        assert_eq!((config.model_name.as_str(), config.beta_2), (name, 0.99));
+        let expected = Rwkv {
+            vocabulary: 461,
+            layers,
+            d_model,
+            d_ff,
+            tied: false,
+            embedding_scale: 1.0,
+            logit_scale: 1.0,
+        };
+        assert_eq!(config.architecture(461), expected.into());
+    }
+}
+
 /// Recurrent dropout and dropout each change the loss, the same way with the same seed.
 #[test]
 fn dropout_rates_of_the_config_reach_the_model() {
@@ -382,6 +419,7 @@ fn every_backbone_learns_a_few_segments_by_heart() {
             lstm_units: vec![128, 128],
             ..lstm()
         },
+        rwkv(),
     ];
     for backbone in backbones {
         let mut music = music();

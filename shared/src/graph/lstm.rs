@@ -1,13 +1,14 @@
-//! The LSTM of [`crate::architecture`] as a graph, by ONNX's operator of that name. Its state is
-//! `h` and `c` `[batch, units]` of every layer, as `past_hidden.l` and `past_cell.l`.
+//! The LSTM of [`crate::architecture`] as a graph. Its state is `h` and `c` `[batch, units]` of every
+//! layer, as `past_hidden.l` and `past_cell.l`.
+//!
+//! In 32 bits a layer is ONNX's operator of that name. In 8 bits it is a `Loop` over the times: engines'
+//! own operator scales all rows together, so that a step would differ from a prompt.
 //!
 //! The operator wants the time before the batch, and one direction more than there is. It also takes
 //! the lengths of sequences that differ, which rten ignores: here all are of one length.
 
 use super::builder::{Builder, Dim, Value};
-use super::linear::Activation;
-use super::weights::{Form, Stored};
-use super::{GraphError, Skeleton, limit, past, present, refuse};
+use super::{GraphError, Skeleton, limit, past, present};
 use crate::architecture::{Ends, Lstm};
 use crate::manifest::{Dimension, Precision, StateTensor};
 use crate::onnx::{Attribute, Element};
@@ -16,16 +17,10 @@ use crate::onnx::{Attribute, Element};
 const STATE: [&str; 2] = ["hidden", "cell"];
 
 /// Refuses sizes without a graph.
-pub(super) fn check(lstm: &Lstm, precision: Precision) -> Result<(), GraphError> {
+pub(super) fn check(lstm: &Lstm) -> Result<(), GraphError> {
     limit(&[("layers", lstm.units.len(), 128)])?;
     for &units in &lstm.units {
         limit(&[("units", units, 1 << 13)])?;
-    }
-    if precision == Precision::Int8 {
-        return refuse(
-            "an LSTM has none in 8 bits: engines scale all rows of its operator together, so a step \
-             would differ from a prompt. Export it without --int8",
-        );
     }
     Ok(())
 }
@@ -68,29 +63,35 @@ pub(super) fn skeleton(lstm: &Lstm, ends: Ends, precision: Precision) -> Skeleto
     }
 
     let (x, head) = b.embed(ends, &ids, precision);
-    let mut x = b.transpose(&x, &[1, 0, 2]);
-    for (l, (units, input)) in lstm.layers().enumerate() {
-        x = b.lstm(&x, l, units, input);
-    }
-    let x = b.transpose(&x, &[1, 0, 2]);
+    let x = match precision {
+        Precision::Fp32 => {
+            let mut x = b.transpose(&x, &[1, 0, 2]);
+            for (l, (units, input)) in lstm.layers().enumerate() {
+                x = b.lstm(&x, l, units, input);
+            }
+            b.transpose(&x, &[1, 0, 2])
+        }
+        Precision::Int8 => {
+            let (times, mut x) = (b.times(&ids), x);
+            for (l, (units, input)) in lstm.layers().enumerate() {
+                x = b.lstm_in_8_bits(&x, l, [units, input], &times);
+            }
+            x
+        }
+    };
     let last = lstm.units.last().copied().unwrap_or(ends.d_model);
     let projection = "projection.weight".to_owned();
     let projection = b.matrix("projection", &[projection], [ends.d_model, last], precision);
-    let x = b.linear(&Activation::Fp32(x), &projection);
+    let x = b.activation(&x, precision);
+    let x = b.linear(&x, &projection);
     b.head(ends, &x, &head, precision)
 }
 
 impl Builder {
     /// The hidden states `[time, batch, units]` of layer `l` for inputs `[time, batch, input]`.
     fn lstm(&mut self, x: &Value, l: usize, units: usize, input: usize) -> Value {
-        let mut weight = |name: &str, shape: &[usize]| {
-            let name = format!("layers.{l}.{name}");
-            let stored = Stored {
-                names: vec![name.clone()],
-                form: Form::Plain,
-            };
-            self.weight(&name, shape, stored)
-        };
+        let mut weight =
+            |name: &str, shape: &[usize]| self.plain(&format!("layers.{l}.{name}"), shape);
         let w = weight("input.weight", &[1, 4 * units, input]);
         let r = weight("recurrent.weight", &[1, 4 * units, units]);
         let bias = weight("bias", &[1, 4 * units]);
@@ -113,5 +114,48 @@ impl Builder {
         }
         let direction = self.list(&[1]);
         self.op("Squeeze", &[&y, &direction])
+    }
+
+    /// The hidden states `[batch, time, units]` of layer `l` for inputs `[batch, time, input]`.
+    fn lstm_in_8_bits(
+        &mut self,
+        x: &Value,
+        l: usize,
+        [units, input]: [usize; 2],
+        times: &Value,
+    ) -> Value {
+        let name = |part: &str| format!("layers.{l}.{part}");
+        let mut matrix = |part: &str, inputs| {
+            let weight = [name(&format!("{part}.weight"))];
+            self.matrix(&name(part), &weight, [4 * units, inputs], Precision::Int8)
+        };
+        let (w, r) = (matrix("input", input), matrix("recurrent", units));
+        let bias = self.plain(&name("bias"), &[4 * units]);
+        let x = self.activation(x, Precision::Int8);
+        let from_x = self.linear(&x, &w);
+        let from_x = self.op("Add", &[&from_x, &bias]);
+        let [h, c] = STATE.map(|what| past(what, l));
+        let (carried, y) = self.each_time(times, [&h, &c], |b, time, [h, c]| {
+            let from_x = b.gather(&from_x, time, 1);
+            let h = b.activation(h, Precision::Int8);
+            let from_h = b.linear(&h, &r);
+            let gates = b.op("Add", &[&from_x, &from_h]);
+            let parts = b.split(&gates, 1, &[3 * units, units]);
+            let opened = b.op("Sigmoid", &[&parts[0]]);
+            let opened = b.split(&opened, 1, &[units; 3]);
+            let [i, o, f] = [&opened[0], &opened[1], &opened[2]];
+            let g = b.op("Tanh", &[&parts[1]]);
+            let kept = b.op("Mul", &[f, c]);
+            let added = b.op("Mul", &[i, &g]);
+            let c = b.op("Add", &[&kept, &added]);
+            let shown = b.op("Tanh", &[&c]);
+            let h = b.op("Mul", &[o, &shown]);
+            let y = b.op("Identity", &[&h]);
+            ([h, c], y)
+        });
+        for (what, last) in std::iter::zip(STATE, &carried) {
+            self.named("Identity", &[last], Vec::new(), &[&present(what, l)]);
+        }
+        self.transpose(&y, &[1, 0, 2])
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Transformer};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Rwkv, Transformer};
 use serde::{Deserialize, Serialize};
 
 mod check;
@@ -179,6 +179,8 @@ pub enum ModelType {
     Transformer,
     /// [`Lstm`].
     Lstm,
+    /// [`Rwkv`].
+    Rwkv,
 }
 
 /// What turns gradients into steps.
@@ -425,6 +427,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.transformer(vocabulary).into(),
             ModelType::Lstm => self.lstm(vocabulary).into(),
+            ModelType::Rwkv => self.rwkv(vocabulary).into(),
         }
     }
 
@@ -435,6 +438,18 @@ impl Config {
             units: self.lstm_units.clone(),
             tied: self.tied,
             embedding_scale: self.scale(),
+            logit_scale: self.logit_scale,
+        }
+    }
+
+    fn rwkv(&self, vocabulary: usize) -> Rwkv {
+        Rwkv {
+            vocabulary,
+            layers: self.num_layers,
+            d_model: self.d_model,
+            d_ff: self.d_ff,
+            tied: self.tied,
+            embedding_scale: self.embedding_scale.unwrap_or(1.0),
             logit_scale: self.logit_scale,
         }
     }
@@ -490,6 +505,12 @@ impl Config {
             Architecture::Lstm(lstm) => Self {
                 model_type: ModelType::Lstm,
                 lstm_units: lstm.units.clone(),
+                ..config
+            },
+            Architecture::Rwkv(rwkv) => Self {
+                model_type: ModelType::Rwkv,
+                num_layers: rwkv.layers,
+                d_ff: rwkv.d_ff,
                 ..config
             },
         }

@@ -44,6 +44,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.check_transformer()?,
             ModelType::Lstm => self.check_lstm()?,
+            ModelType::Rwkv => {}
         }
         for (field, number) in [
             ("dropout_rate", self.dropout_rate),
