@@ -103,8 +103,13 @@ fn recurrent() {
         d_ff: 1024,
         ..model::rwkv::rwkv()
     };
-    let models: [(&str, Architecture); 2] = [
+    let attentive = Lstm {
+        attention_window: Some(256),
+        ..lstm.clone()
+    };
+    let models: [(&str, Architecture); 3] = [
         ("an LSTM of 2 x 256 units", lstm.into()),
+        ("the same with attention over 256 outputs", attentive.into()),
         ("RWKV of 4 layers, d = 256", rwkv.into()),
     ];
     for (name, model) in models {

@@ -13,7 +13,7 @@ use famam_shared::generation::{Generator, Request};
 use famam_shared::graph;
 use famam_shared::manifest::Precision;
 use famam_shared::score::Metre;
-use model::lstm::{self, lstm};
+use model::lstm::{self, attentive, lstm};
 use model::rwkv::{self, rwkv};
 use model::{Weights, choices, engine, manifest, run, tokens, weights};
 use rand_chacha::ChaCha8Rng;
@@ -23,8 +23,8 @@ const FP32: Precision = Precision::Fp32;
 const INT8: Precision = Precision::Int8;
 
 /// A model of each kind.
-fn models() -> [Architecture; 2] {
-    [lstm().into(), rwkv().into()]
+fn models() -> [Architecture; 3] {
+    [lstm().into(), attentive().into(), rwkv().into()]
 }
 
 /// The smallest of each kind.
@@ -33,7 +33,7 @@ fn tiny() -> [Architecture; 2] {
 }
 
 /// A model of each kind whose steps are timed.
-fn timed() -> [Architecture; 2] {
+fn timed() -> [Architecture; 3] {
     let lstm = Lstm {
         d_model: 256,
         units: vec![256, 256],
@@ -44,7 +44,11 @@ fn timed() -> [Architecture; 2] {
         d_ff: 1024,
         ..rwkv()
     };
-    [lstm.into(), rwkv.into()]
+    let attentive = Lstm {
+        attention_window: Some(256),
+        ..lstm.clone()
+    };
+    [lstm.into(), attentive.into(), rwkv.into()]
 }
 
 /// The logits of every token by the formulas.
@@ -346,5 +350,31 @@ fn rwkv_comes_back_and_no_other_is_opened() {
             bundle::write(&manifest(&other, FP32, 64), &values).is_err(),
             "{other:?}"
         );
+    }
+}
+
+#[test]
+fn attention_is_carried_within_its_window() {
+    let lstm = attentive();
+    let weights = weights(&lstm, 1);
+    let values = |name: &str| weights.get(name).map(Vec::as_slice);
+    for precision in [FP32, INT8] {
+        let file = bundle::write(&manifest(&lstm, precision, 64), &values).expect("a bundle");
+        let state = Bundle::read(&file)
+            .expect("what was written")
+            .manifest
+            .state;
+        let shapes: Vec<Vec<usize>> = state.iter().map(|state| state.shape(2, 99)).collect();
+        let expected = [[2, 40].to_vec(), [2, 40].to_vec(), [2, 24].to_vec()];
+        assert_eq!(shapes[..3], expected);
+        assert_eq!(shapes[4..], [[2, 40, 24].to_vec(), [2, 40].to_vec()]);
+    }
+    for window in [0, 1, 4097] {
+        let other = Lstm {
+            attention_window: Some(window),
+            ..lstm.clone()
+        };
+        let error = bundle::write(&manifest(&other, FP32, 64), &values).unwrap_err();
+        assert!(error.to_string().contains("attention_window"), "{error}");
     }
 }

@@ -244,7 +244,12 @@ fn model(
 ) {
     let backbone = match architecture {
         Architecture::Transformer(t) => transformer(t),
-        Architecture::Lstm(l) => format!("LSTM of {:?} units, d = {}", l.units, l.d_model),
+        Architecture::Lstm(l) => {
+            let attention = l.attention_window.map_or(String::new(), |window| {
+                format!(", attention over {window} outputs")
+            });
+            format!("LSTM of {:?} units, d = {}{attention}", l.units, l.d_model)
+        }
         Architecture::Rwkv(r) => format!("RWKV, {} layers, d = {}", r.layers, r.d_model),
     };
     let million = architecture.parameters() as f64 / 1e6;

@@ -53,6 +53,7 @@ fn configs() -> Vec<Config> {
             ..swiglu
         },
         lstm(),
+        attentive(),
         rwkv(),
         Config {
             tied: false,
@@ -77,6 +78,14 @@ fn lstm() -> Config {
         model_type: ModelType::Lstm,
         lstm_units: vec![40, 24],
         ..tiny()
+    }
+}
+
+/// Attention over fewer outputs than sequences have.
+fn attentive() -> Config {
+    Config {
+        attention_window: Some(20),
+        ..lstm()
     }
 }
 
@@ -317,6 +326,8 @@ fn lstms_that_cannot_be_trained_are_refused_with_a_sentence() {
         ("bidirectional", "true", "would see the tokens"),
         ("lstm_units", "[]", "1 to 128 layers"),
         ("lstm_units", "[512, 0]", "1 to 128 layers"),
+        ("attention_window", "1", "from 2 to max_seq_length"),
+        ("attention_window", "2049", "from 2 to max_seq_length"),
     ] {
         let load = |kind| {
             let text = format!("{{\"model_type\": \"{kind}\", \"{field}\": {value}}}");
@@ -346,6 +357,7 @@ fn famams_lstms_load_unchanged() {
             vocabulary: 461,
             d_model,
             units,
+            attention_window: None,
             tied: false,
             embedding_scale: (d_model as f32).sqrt(),
             logit_scale: 1.0,
@@ -418,6 +430,10 @@ fn every_backbone_learns_a_few_segments_by_heart() {
         Config {
             lstm_units: vec![128, 128],
             ..lstm()
+        },
+        Config {
+            lstm_units: vec![128],
+            ..attentive()
         },
         rwkv(),
     ];

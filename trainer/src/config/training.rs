@@ -121,6 +121,8 @@ pub struct Config {
     pub kv_heads: Option<usize>,
     /// The feed-forward network's nonlinearity.
     pub activation: Activation,
+    /// How many of its last outputs an LSTM reads by attention; it has none where nothing is said.
+    pub attention_window: Option<usize>,
     /// Whether the head's weights are the embedding's.
     pub tied: bool,
     /// What embeddings are multiplied by; sqrt(d_model), as in Famam, where nothing is said.
@@ -303,6 +305,7 @@ impl Default for Config {
             rotary_theta: 10_000.0,
             kv_heads: None,
             activation: Activation::Gelu,
+            attention_window: None,
             tied: false,
             embedding_scale: None,
             logit_scale: 1.0,
@@ -436,6 +439,7 @@ impl Config {
             vocabulary,
             d_model: self.d_model,
             units: self.lstm_units.clone(),
+            attention_window: self.attention_window,
             tied: self.tied,
             embedding_scale: self.scale(),
             logit_scale: self.logit_scale,
@@ -505,6 +509,7 @@ impl Config {
             Architecture::Lstm(lstm) => Self {
                 model_type: ModelType::Lstm,
                 lstm_units: lstm.units.clone(),
+                attention_window: lstm.attention_window,
                 ..config
             },
             Architecture::Rwkv(rwkv) => Self {

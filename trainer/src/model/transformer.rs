@@ -205,7 +205,12 @@ const QUERY_BLOCK: i64 = 256;
 ///
 /// The heads that share a key/value head are one product. On a CPU this takes half the time of
 /// torch's `scaled_dot_product_attention` (which knows neither that nor fast bfloat16).
-fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>) -> Tensor {
+pub(super) fn causal_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    bias: Option<&Tensor>,
+) -> Tensor {
     let size = q.size();
     let (kv, group, time, width) = (size[0], size[1], size[2], size[3]);
     let mut read = Vec::new();
