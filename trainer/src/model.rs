@@ -14,12 +14,16 @@ use crate::config::training::Precision;
 
 mod dropout;
 mod lstm;
+mod norm;
 mod ragged;
+mod rwkv;
 mod transformer;
+mod wkv;
 
 pub use dropout::Dropout;
 use lstm::Lstm;
 pub use ragged::Ragged;
+use rwkv::Rwkv;
 use transformer::Transformer;
 
 /// A model with its weights.
@@ -75,6 +79,7 @@ impl Model {
             let weight = match architecture {
                 Architecture::Transformer(t) => transformer::fresh(t, &name, &shape, options),
                 Architecture::Lstm(_) => lstm::fresh(&name, &shape, options),
+                Architecture::Rwkv(r) => rwkv::fresh(r, &name, &shape, options),
             };
             (name, weight)
         });
@@ -116,6 +121,7 @@ impl Model {
         let backbone: Box<dyn Backbone> = match architecture {
             Architecture::Transformer(t) => Box::new(Transformer::new(t, &named)),
             Architecture::Lstm(lstm) => Box::new(Lstm::new(lstm, &named)),
+            Architecture::Rwkv(rwkv) => Box::new(Rwkv::new(rwkv, &named)),
         };
         let embedding = named.get("embedding.weight");
         Self {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Transformer};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Rwkv, Transformer};
 use serde::{Deserialize, Serialize};
 
 use super::JsonError;
@@ -123,6 +123,8 @@ pub struct Config {
     pub kv_heads: Option<usize>,
     /// The feed-forward network's nonlinearity.
     pub activation: Activation,
+    /// How many of its last outputs an LSTM reads by attention; it has none where nothing is said.
+    pub attention_window: Option<usize>,
     /// Whether the head's weights are the embedding's.
     pub tied: bool,
     /// What embeddings are multiplied by; sqrt(d_model), as in Famam, where nothing is said.
@@ -181,6 +183,8 @@ pub enum ModelType {
     Transformer,
     /// [`Lstm`].
     Lstm,
+    /// [`Rwkv`].
+    Rwkv,
 }
 
 /// What turns gradients into steps.
@@ -303,6 +307,7 @@ impl Default for Config {
             rotary_theta: 10_000.0,
             kv_heads: None,
             activation: Activation::Gelu,
+            attention_window: None,
             tied: false,
             embedding_scale: None,
             logit_scale: 1.0,
@@ -427,6 +432,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.transformer(vocabulary).into(),
             ModelType::Lstm => self.lstm(vocabulary).into(),
+            ModelType::Rwkv => self.rwkv(vocabulary).into(),
         }
     }
 
@@ -435,8 +441,21 @@ impl Config {
             vocabulary,
             d_model: self.d_model,
             units: self.lstm_units.clone(),
+            attention_window: self.attention_window,
             tied: self.tied,
             embedding_scale: self.scale(),
+            logit_scale: self.logit_scale,
+        }
+    }
+
+    fn rwkv(&self, vocabulary: usize) -> Rwkv {
+        Rwkv {
+            vocabulary,
+            layers: self.num_layers,
+            d_model: self.d_model,
+            d_ff: self.d_ff,
+            tied: self.tied,
+            embedding_scale: self.embedding_scale.unwrap_or(1.0),
             logit_scale: self.logit_scale,
         }
     }
@@ -492,6 +511,13 @@ impl Config {
             Architecture::Lstm(lstm) => Self {
                 model_type: ModelType::Lstm,
                 lstm_units: lstm.units.clone(),
+                attention_window: lstm.attention_window,
+                ..config
+            },
+            Architecture::Rwkv(rwkv) => Self {
+                model_type: ModelType::Rwkv,
+                num_layers: rwkv.layers,
+                d_ff: rwkv.d_ff,
                 ..config
             },
         }
