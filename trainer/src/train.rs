@@ -244,6 +244,17 @@ impl<'a> Run<'a> {
         if music.validation.is_empty() {
             return Err(empty("validation"));
         }
+        let segment_bars = config.segment_bars.or(music.reading.segment_bars);
+        if let (Some(bars), Some(window)) = (segment_bars, music.encoding.window_bars())
+            && bars < 2 * window
+        {
+            return Err(config::training::Error::Value {
+                field: "segment_bars",
+                value: bars.to_string(),
+                expected: "two windows (window_bars of the data set) at least, so that one is learned after another",
+            }
+            .into());
+        }
         std::fs::create_dir_all(folder).map_err(|source| Error::Folder {
             path: folder.display().to_string(),
             source,

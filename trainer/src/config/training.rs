@@ -159,6 +159,9 @@ pub struct Config {
     pub instrument_dropout: f64,
     /// Probability that a segment begins where its piece does; others begin at any bar.
     pub piece_start: f64,
+    /// How often bars of a segment are left open and filled in after all others, where the encoding can
+    /// say that.
+    pub fill_in: f64,
     /// 0: genres are drawn by how much music they have; 1: all alike.
     pub genre_balance: f64,
     /// 0: pieces of a genre are drawn by how much music they have; 1: all alike.
@@ -324,6 +327,7 @@ impl Default for Config {
             genre_dropout: 0.15,
             instrument_dropout: 0.25,
             piece_start: 0.125,
+            fill_in: 0.25,
             genre_balance: 0.5,
             piece_balance: 0.5,
             source_weights: BTreeMap::new(),

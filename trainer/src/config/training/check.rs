@@ -67,6 +67,7 @@ impl Config {
             ("genre_dropout", self.genre_dropout),
             ("instrument_dropout", self.instrument_dropout),
             ("piece_start", self.piece_start),
+            ("fill_in", self.fill_in),
             ("genre_balance", self.genre_balance),
             ("piece_balance", self.piece_balance),
             ("final_learning_rate", self.final_learning_rate),
