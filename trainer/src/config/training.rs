@@ -46,7 +46,7 @@ pub struct Config {
     pub bidirectional: bool,
     /// Dropout on what an LSTM's layers recall, one mask a sequence.
     pub recurrent_dropout: f64,
-    /// Segments in a step; `batch_tokens` overrides it.
+    /// Segments in a step, of each rank where there are several; `batch_tokens` overrides it.
     pub batch_size: usize,
     /// Passes over as many tokens as the training split has; `steps` overrides it.
     pub epochs: u64,
@@ -134,7 +134,7 @@ pub struct Config {
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
-    /// Tokens of a step, about; overrides `batch_size`.
+    /// Tokens of a step, about, of each rank where there are several; overrides `batch_size`.
     pub batch_tokens: Option<usize>,
     /// Batches whose gradients are added up into one step.
     pub accumulation_steps: usize,
@@ -394,6 +394,15 @@ impl Config {
         })?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The config of one process that does what so many ranks with this one do together.
+    pub fn of_ranks(self, ranks: usize) -> Self {
+        Self {
+            batch_size: self.batch_size.saturating_mul(ranks),
+            batch_tokens: self.batch_tokens.map(|tokens| tokens.saturating_mul(ranks)),
+            ..self
+        }
     }
 
     /// What the config asks for that changes neither model nor loss and is not done.
