@@ -323,7 +323,7 @@ impl<'a> Run<'a> {
             return Err(config::training::Error::Value {
                 field: "segment_bars",
                 value: bars.to_string(),
-                expected: "two windows (window_bars of the data set) at least, so that one is learned after another",
+                expected: "two windows (window_bars of the data set) at least, so that one is learned after another".to_owned(),
             }
             .into());
         }
