@@ -186,7 +186,7 @@ fn read(
         };
         let bodies = encoding.encode(score);
         content.get_or_insert_with(|| songs::content(&bodies));
-        tokens::OfFile::new(&bodies, losses.kept())
+        tokens::OfFile::new(&**encoding, &bodies, losses.kept())
     });
     let tokens = tokens.collect();
     Ok(Read {

@@ -91,6 +91,7 @@ pub fn describe(path: &Path) -> Result<String, Error> {
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => Ok(run_of(&checkpoint::read(path)?)),
         _ if holds(b"famam.transformer")
             || holds(b"famam.lstm")
+            || holds(b"famam.rwkv")
             || path.extension().is_some_and(|e| e == "onnx") =>
         {
             Ok(bundle_of(&bundle::read(path)?))
@@ -234,7 +235,13 @@ fn model(
 ) {
     let backbone = match architecture {
         Architecture::Transformer(t) => transformer(t),
-        Architecture::Lstm(l) => format!("LSTM of {:?} units, d = {}", l.units, l.d_model),
+        Architecture::Lstm(l) => {
+            let attention = l.attention_window.map_or(String::new(), |window| {
+                format!(", attention over {window} outputs")
+            });
+            format!("LSTM of {:?} units, d = {}{attention}", l.units, l.d_model)
+        }
+        Architecture::Rwkv(r) => format!("RWKV, {} layers, d = {}", r.layers, r.d_model),
     };
     let million = architecture.parameters() as f64 / 1e6;
     page.line("model", format!("{backbone}: {million:.2} M parameters"));

@@ -137,6 +137,11 @@ impl Slot {
         Ok(())
     }
 
+    /// The gradient where nothing was learned.
+    pub fn no_gradient(&self) -> Tensor {
+        self.weight.zeros_like()
+    }
+
     /// Changes the weight by its gradient.
     pub fn update(&mut self, settings: &Settings, step: Step, gradient: &Tensor) {
         let gradient = gradient * step.scale;

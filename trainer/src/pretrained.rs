@@ -156,6 +156,7 @@ impl Pretrained {
         match &mut self.architecture {
             Architecture::Transformer(t) => t.vocabulary += grown,
             Architecture::Lstm(l) => l.vocabulary += grown,
+            Architecture::Rwkv(r) => r.vocabulary += grown,
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ use famam_shared::generation::PROMPT_CHUNK;
 use famam_shared::manifest::Context;
 use tch::Kind;
 
+mod by_track;
+
 use crate::model::{Dropout, Model, Ragged};
 use crate::parallel::each;
 
@@ -70,6 +72,16 @@ pub fn windows(
             least: taken + LEAST_ROOM,
             given,
         });
+    }
+    if let Some(together) = encoding.window_bars() {
+        let whole = by_track::Piece {
+            index: piece,
+            body,
+            encoding,
+            conditioning,
+            together,
+        };
+        return Ok(whole.windows(context));
     }
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
     // A window that is cut inside of a bar is not cut between BAR and what it states.

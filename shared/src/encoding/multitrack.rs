@@ -89,12 +89,7 @@ impl Encoding for Multitrack {
     }
 
     fn instruments(&self, _: &Body, tokens: &[Token]) -> InstrumentSet {
-        let instruments = self.lexicon.run(Kind::Instrument);
-        tokens
-            .iter()
-            .filter(|&token| instruments.contains(token))
-            .filter_map(|token| Instrument::new((token - instruments.start) as u8))
-            .collect()
+        self.lexicon.instruments(tokens)
     }
 
     fn decode_bar(&self, tokens: &[Token], bars: &mut Bars) {

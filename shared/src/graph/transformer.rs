@@ -320,21 +320,7 @@ impl Layers<'_> {
     }
 
     fn norm(&mut self, x: &Value, name: &str) -> Value {
-        let mut part = |part: &str| {
-            let name = format!("{name}.{part}");
-            let stored = Stored {
-                names: vec![name.clone()],
-                form: Form::Plain,
-            };
-            self.b.weight(&name, &[self.t.d_model], stored)
-        };
-        let (weight, bias) = (part("weight"), part("bias"));
-        let attributes = vec![
-            Attribute::int("axis", -1),
-            Attribute::float("epsilon", 1e-5),
-        ];
-        self.b
-            .op_with("LayerNormalization", &[x, &weight, &bias], attributes)
+        self.b.norm(x, name, self.t.d_model)
     }
 
     /// A linear map of layer `l` whose weights are `parts`, stacked, of shape `[out, in]`.

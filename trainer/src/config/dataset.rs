@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use famam_shared::encoding::Spec;
+use famam_shared::encoding::{Spec, mmm};
 use famam_shared::quantize;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,8 @@ pub struct Config {
     pub max_metre_bars: u16,
     /// Bins of the 128 velocities; with 0 none are said.
     pub velocity_bins: u16,
+    /// Bars that `mmm` says together, track by track.
+    pub window_bars: u16,
     /// Share of the songs that go to validation.
     pub validation_fraction: f64,
     /// Share of the songs that go to test.
@@ -134,6 +136,8 @@ pub enum EncoderType {
     Event,
     /// All tracks in one sequence.
     Multitrack,
+    /// All tracks in one sequence, window by window and track by track.
+    Mmm,
 }
 
 impl EncoderType {
@@ -143,6 +147,7 @@ impl EncoderType {
             Spec::Multitrack(_) => Self::Multitrack,
             Spec::Remi(_) => Self::Remi,
             Spec::Event(_) => Self::Event,
+            Spec::Mmm(_) => Self::Mmm,
         }
     }
 }
@@ -227,6 +232,7 @@ impl Default for Config {
             max_duration_bars: 4,
             max_metre_bars: 2,
             velocity_bins: 32,
+            window_bars: 4,
             validation_fraction: 0.05,
             test_fraction: 0.0,
             genre_from: GenreFrom::Table,
@@ -311,6 +317,10 @@ impl Config {
             EncoderType::Multitrack => Spec::Multitrack(settings),
             EncoderType::Remi => Spec::Remi(settings),
             EncoderType::Event => Spec::Event(settings),
+            EncoderType::Mmm => Spec::Mmm(mmm::Settings {
+                music: settings,
+                window_bars: self.window_bars,
+            }),
         }
     }
 

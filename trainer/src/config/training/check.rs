@@ -46,6 +46,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.check_transformer()?,
             ModelType::Lstm => self.check_lstm()?,
+            ModelType::Rwkv => {}
         }
         for (field, number) in [
             ("dropout_rate", self.dropout_rate),
@@ -66,6 +67,7 @@ impl Config {
             ("genre_dropout", self.genre_dropout),
             ("instrument_dropout", self.instrument_dropout),
             ("piece_start", self.piece_start),
+            ("fill_in", self.fill_in),
             ("genre_balance", self.genre_balance),
             ("piece_balance", self.piece_balance),
             ("final_learning_rate", self.final_learning_rate),
@@ -157,6 +159,12 @@ impl Config {
         {
             let expected = "1 to 128 layers of 1 to 8,192 units each";
             return value("lstm_units", json(units), expected);
+        }
+        if let Some(window) = self.attention_window
+            && !(2..=self.max_seq_length.min(4096)).contains(&window)
+        {
+            let expected = "from 2 to max_seq_length, at most 4,096";
+            return value("attention_window", window.to_string(), expected);
         }
         Ok(())
     }
