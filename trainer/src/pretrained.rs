@@ -26,6 +26,8 @@ pub struct Pretrained {
     pub vocabulary: Vocabulary,
     /// What plays together in them.
     pub bands: Bands,
+    /// Tokens by which its vocabulary has grown, the last ones.
+    pub grown: usize,
     spec: encoding::Spec,
     weights: HashMap<String, Tensor>,
 }
@@ -100,17 +102,23 @@ impl Pretrained {
         })?;
         let hash = dataset::hex(Sha256::new_with_prefix(&bytes));
         if !bundle {
-            let stored = checkpoint::read(&path)?;
+            let mut stored = checkpoint::read(&path)?;
+            let name = stored.state.config.model_name.clone();
+            let model = stored.model().map_err(|source| Error::Weights {
+                name: name.clone(),
+                source,
+            })?;
+            let weights = model.weights().iter();
             return Ok(Self {
-                origin: Origin {
-                    name: stored.state.config.model_name,
-                    hash,
-                },
+                origin: Origin { name, hash },
+                weights: weights
+                    .map(|(name, weight)| (name.clone(), weight.detach()))
+                    .collect(),
+                grown: 0,
                 architecture: stored.state.architecture,
                 vocabulary: stored.state.vocabulary,
                 bands: stored.state.bands,
                 spec: stored.state.encoding,
-                weights: stored.tensors,
             });
         }
         let wrong = |source| Error::Bundle {
@@ -137,6 +145,7 @@ impl Pretrained {
                 hash,
             },
             weights: weights.collect(),
+            grown: 0,
             architecture: manifest.architecture,
             vocabulary: manifest.vocabulary,
             bands: manifest.bands,
@@ -175,6 +184,7 @@ impl Pretrained {
             Architecture::Transformer(t) => t.vocabulary += grown,
             Architecture::Lstm(l) => l.vocabulary += grown,
         }
+        self.grown += grown;
         Ok(())
     }
 
