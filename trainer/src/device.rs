@@ -29,7 +29,7 @@ pub enum Choice {
     Auto,
     /// The processor.
     Cpu,
-    /// The first CUDA GPU.
+    /// A CUDA GPU, of several ranks one each.
     Cuda,
     /// The GPU of a Mac (untested).
     Mps,
@@ -75,23 +75,25 @@ impl From<usize> for Machine {
 }
 
 impl Choice {
-    /// The machine for this choice, with `threads` on the processor.
+    /// The machine for this choice, with `threads` on the processor, or the GPU that falls to process
+    /// `rank` of several.
     ///
     /// # Errors
     /// Where the device is not there.
-    pub fn open(self, threads: usize) -> Result<Machine, Error> {
+    pub fn open(self, threads: usize, rank: usize) -> Result<Machine, Error> {
         let gpu = |device| Machine { device, threads: 1 };
+        let cuda = || gpu(Device::Cuda(rank % Cuda::device_count().max(1) as usize));
         match self {
             Self::Cpu => Ok(threads.into()),
             Self::Cuda => match load_cuda() {
-                Ok(()) => Ok(gpu(Device::Cuda(0))),
+                Ok(()) => Ok(cuda()),
                 Err(why) => Err(Error::Cuda { why }),
             },
             Self::Mps if tch::utils::has_mps() => Ok(gpu(Device::Mps)),
             Self::Mps => Err(Error::Mps),
             Self::Auto if driver().is_err() => Ok(threads.into()),
             Self::Auto => match load_cuda() {
-                Ok(()) => Ok(gpu(Device::Cuda(0))),
+                Ok(()) => Ok(cuda()),
                 Err(why) => {
                     eprintln!("note: trained on the processor, not on the GPU: {why}");
                     Ok(threads.into())
@@ -139,9 +141,9 @@ mod tests {
 
     #[test]
     fn a_device_that_is_not_there_is_refused_with_a_sentence_and_not_taken_by_itself() {
-        assert_eq!(Choice::Cpu.open(3).unwrap(), 3.into());
-        let cuda = Choice::Cuda.open(3);
-        match Choice::Auto.open(3).unwrap() {
+        assert_eq!(Choice::Cpu.open(3, 0).unwrap(), 3.into());
+        let cuda = Choice::Cuda.open(3, 0);
+        match Choice::Auto.open(3, 0).unwrap() {
             Machine {
                 device: Device::Cpu,
                 threads,
@@ -155,7 +157,7 @@ mod tests {
             gpu => assert_eq!(gpu, cuda.unwrap()),
         }
         if !cfg!(target_os = "macos") {
-            let error = Choice::Mps.open(3).unwrap_err().to_string();
+            let error = Choice::Mps.open(3, 0).unwrap_err().to_string();
             assert!(error.contains("--device cpu"), "{error}");
         }
     }

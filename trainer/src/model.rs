@@ -17,9 +17,12 @@ use crate::config::training::Precision;
 mod dropout;
 mod lora;
 mod lstm;
+mod norm;
 mod ragged;
 mod recompute;
+mod rwkv;
 mod transformer;
+mod wkv;
 
 pub use dropout::Dropout;
 pub use lora::is_adapter;
@@ -27,6 +30,7 @@ use lora::{Adapters, Linear, Table};
 use lstm::Lstm;
 pub use ragged::Ragged;
 use recompute::Tape;
+use rwkv::Rwkv;
 use transformer::Transformer;
 
 /// A model with its weights.
@@ -95,6 +99,7 @@ impl Model {
             let weight = match architecture {
                 Architecture::Transformer(t) => transformer::fresh(t, &name, &shape, options),
                 Architecture::Lstm(_) => lstm::fresh(&name, &shape, options),
+                Architecture::Rwkv(r) => rwkv::fresh(r, &name, &shape, options),
             };
             (name, weight)
         });
@@ -152,6 +157,7 @@ impl Model {
         let backbone: Box<dyn Backbone> = match architecture {
             Architecture::Transformer(t) => Box::new(Transformer::new(t, &named)),
             Architecture::Lstm(lstm) => Box::new(Lstm::new(lstm, &named)),
+            Architecture::Rwkv(rwkv) => Box::new(Rwkv::new(rwkv, &named)),
         };
         let head = match architecture.ends().tied {
             true => "embedding.weight",
@@ -171,37 +177,31 @@ impl Model {
 
     /// The same weights in the same memory, with gradients of its own: for another thread.
     pub fn replica(&self) -> Self {
-        let detached = |tensors: &[(String, Tensor)]| {
+        self.with_weights(Tensor::detach)
+    }
+
+    /// The same model with what `of` makes of every weight and adapter, in its shape.
+    pub fn with_weights(&self, of: impl Fn(&Tensor) -> Tensor) -> Self {
+        let made = |tensors: &[(String, Tensor)]| {
             let tensors = tensors.iter();
             tensors
-                .map(|(name, tensor)| (name.clone(), tensor.detach()))
+                .map(|(name, tensor)| (name.clone(), of(tensor)))
                 .collect()
         };
         let adapters = self.adapters.as_ref().map(|adapters| Adapters {
             scale: adapters.scale,
-            tensors: detached(&adapters.tensors),
+            tensors: made(&adapters.tensors),
         });
-        Self::assemble(&self.architecture, detached(&self.weights), adapters)
+        Self::assemble(&self.architecture, made(&self.weights), adapters)
             .with_precision(self.precision)
     }
 
     /// The model on another device.
     pub fn to_device(self, device: Device) -> Self {
-        if device == self.device() {
-            return self;
+        match device == self.device() {
+            true => self,
+            false => self.with_weights(|tensor| tensor.detach().to_device(device)),
         }
-        let moved = |tensors: Vec<(String, Tensor)>| {
-            let tensors = tensors.into_iter();
-            tensors
-                .map(|(name, tensor)| (name, tensor.detach().to_device(device)))
-                .collect()
-        };
-        let adapters = self.adapters.map(|Adapters { scale, tensors }| Adapters {
-            scale,
-            tensors: moved(tensors),
-        });
-        Self::assemble(&self.architecture, moved(self.weights), adapters)
-            .with_precision(self.precision)
     }
 
     /// Multiplies in another precision; weights stay 32-bit.

@@ -6,7 +6,7 @@ mod music;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use famam_shared::midi;
 use famam_trainer::checkpoint::{self, LAST, Record};
@@ -77,45 +77,38 @@ fn a_run_that_is_killed_at_random_moments_ends_as_one_that_never_was() {
         Some(_) => 10,
         None => 3,
     };
+    let steps = 80 * kills;
     let config = Config {
-        steps: Some(30 * (kills + 1)),
-        validation_every: Some(10),
+        steps: Some(steps),
+        validation_every: Some(20),
         checkpoint_minutes: 1e-5,
         gradient_checkpointing: true,
         ..tiny()
     };
     let folder = built(&config);
     let folder = folder.path();
-    let begin = Instant::now();
-    let output = train(folder, "whole")
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
+    let output = train(folder, "whole").stderr(Stdio::piped()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
-    let took = begin.elapsed();
 
     let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let (mut killed, mut steps) = (0, Vec::new());
-    while killed < kills {
-        let mut child = train(folder, "killed")
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // The start takes a part of the time, too: later kills are given more.
-        let least = took.mul_f64(0.3);
-        let more = took.mul_f64(rng.random_range(0.0..1.4 / kills as f64));
-        std::thread::sleep(least + more);
+    let last = folder.join("killed").join(LAST);
+    let step = || checkpoint::read(&last).map_or(0, |last| last.state.progress.step);
+    let mut killed = Vec::new();
+    for kill in 0..kills {
+        // At some moment after some step, none of them near the end.
+        let after = rng.random_range(50 * kill..50 * (kill + 1));
+        let moment = Duration::from_micros(rng.random_range(0..20_000));
+        let mut child = train(folder, "killed").stderr(Stdio::null()).spawn().unwrap();
+        while step() < after && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(moment);
         // SIGKILL.
         child.kill().unwrap();
-        if child.wait().unwrap().success() {
-            break;
-        }
-        killed += 1;
-        let last = checkpoint::read(&folder.join("killed").join(LAST));
-        steps.push(last.map_or(0, |last| last.state.progress.step));
+        assert!(!child.wait().unwrap().success(), "it ended before");
+        killed.push(step());
     }
-    println!("killed after steps {steps:?} of {:?}", config.steps);
-    assert_eq!(killed, kills, "it ended before it was killed so often");
+    println!("killed after steps {killed:?} of {steps}");
     let mut left = train(folder, "killed");
     let output = left.stderr(Stdio::piped()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));

@@ -33,11 +33,11 @@ impl Default for Lora {
 impl Lora {
     /// Refuses what means nothing; whether the model has such matrices is seen when it is there.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let value = |field, value: String, expected| {
+        let value = |field, value: String, expected: &str| {
             Err(Error::Value {
                 field,
                 value,
-                expected,
+                expected: expected.to_owned(),
             })
         };
         if !(1..=4096).contains(&self.rank) {
