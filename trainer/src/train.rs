@@ -39,6 +39,7 @@ pub use workers::{Gradients, Workers};
 
 /// Steps in a row that may be skipped because loss or gradients were not finite.
 const MOST_SKIPPED: u64 = 10;
+
 /// Arguments of `famam-trainer train`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -313,6 +314,17 @@ impl<'a> Run<'a> {
         }
         if music.validation.is_empty() {
             return Err(empty("validation"));
+        }
+        let segment_bars = config.segment_bars.or(music.reading.segment_bars);
+        if let (Some(bars), Some(window)) = (segment_bars, music.encoding.window_bars())
+            && bars < 2 * window
+        {
+            return Err(config::training::Error::Value {
+                field: "segment_bars",
+                value: bars.to_string(),
+                expected: "two windows (window_bars of the data set) at least, so that one is learned after another".to_owned(),
+            }
+            .into());
         }
         std::fs::create_dir_all(folder).map_err(|source| Error::Folder {
             path: folder.display().to_string(),
