@@ -167,6 +167,13 @@ pub enum Scorer {
 }
 
 impl Scorer {
+    /// A scorer for each of so many threads, on one model.
+    pub fn torch(model: &Model, threads: usize) -> Vec<Self> {
+        (0..threads.max(1))
+            .map(|_| Self::Torch(model.replica()))
+            .collect()
+    }
+
     /// A scorer on an engine.
     pub fn engine(engine: &Arc<dyn Engine>) -> Result<Self, EngineError> {
         Ok(Self::Engine(

@@ -101,9 +101,9 @@ pub(super) fn write<'n>(
 }
 
 /// Reads the music of a bar. Where it names an instrument, that plays what follows.
-pub(super) fn read(lexicon: &Lexicon, music: &[Token], bars: &mut Bars) {
+pub(super) fn read(lexicon: &Lexicon, music: impl Iterator<Item = (Kind, u16)>, bars: &mut Bars) {
     let mut note = lexicon.blank();
-    for (kind, value) in music.iter().filter_map(|&token| lexicon.word(token)) {
+    for (kind, value) in music {
         match kind {
             Kind::Instrument => bars.instrument = Instrument::new(value as u8).unwrap_or_default(),
             Kind::Position => note.start = lexicon.steps(value),

@@ -12,6 +12,8 @@ use famam_shared::encoding::{Spec, mmm};
 use famam_shared::quantize;
 use serde::{Deserialize, Serialize};
 
+use super::JsonError;
+
 mod check;
 mod instruments;
 
@@ -279,7 +281,7 @@ pub enum Error {
         /// The config.
         path: String,
         /// What is wrong where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// A field has a value that it cannot have.
     #[error("{field} is {value}: {expected}")]
@@ -306,7 +308,7 @@ impl Config {
 
     /// The config in `text`, which is called `name` in errors.
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map_err(|source| Error::Json {
+        super::parse(text).map_err(|source| Error::Json {
             path: name.to_owned(),
             source,
         })

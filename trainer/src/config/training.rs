@@ -6,10 +6,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Transformer};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Rwkv, Transformer};
 use serde::{Deserialize, Serialize};
 
+use super::JsonError;
+
 mod check;
+mod lora;
+
+pub use lora::Lora;
 
 /// What is watched.
 const VAL_LOSS: &str = "val_loss";
@@ -44,7 +49,7 @@ pub struct Config {
     pub bidirectional: bool,
     /// Dropout on what an LSTM's layers recall, one mask a sequence.
     pub recurrent_dropout: f64,
-    /// Segments in a step; `batch_tokens` overrides it.
+    /// Segments in a step, of each rank where there are several; `batch_tokens` overrides it.
     pub batch_size: usize,
     /// Passes over as many tokens as the training split has; `steps` overrides it.
     pub epochs: u64,
@@ -121,6 +126,8 @@ pub struct Config {
     pub kv_heads: Option<usize>,
     /// The feed-forward network's nonlinearity.
     pub activation: Activation,
+    /// How many of its last outputs an LSTM reads by attention; it has none where nothing is said.
+    pub attention_window: Option<usize>,
     /// Whether the head's weights are the embedding's.
     pub tied: bool,
     /// What embeddings are multiplied by; sqrt(d_model), as in Famam, where nothing is said.
@@ -130,7 +137,7 @@ pub struct Config {
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
-    /// Tokens of a step, about; overrides `batch_size`.
+    /// Tokens of a step, about, of each rank where there are several; overrides `batch_size`.
     pub batch_tokens: Option<usize>,
     /// Batches whose gradients are added up into one step.
     pub accumulation_steps: usize,
@@ -138,6 +145,11 @@ pub struct Config {
     pub micro_batch_tokens: usize,
     /// What the blocks multiply in; all else, the weights and the head are 32-bit.
     pub precision: Precision,
+    /// Runs each layer again when its gradients are taken instead of keeping what it computed: less
+    /// memory, more time, the same losses.
+    pub gradient_checkpointing: bool,
+    /// Trains low-rank adapters of a model that was trained before, not its weights.
+    pub lora: Option<Lora>,
     /// Optimizer steps; overrides `epochs`.
     pub steps: Option<u64>,
     /// Share of `learning_rate` at which cosine and exponential end.
@@ -182,6 +194,8 @@ pub enum ModelType {
     Transformer,
     /// [`Lstm`].
     Lstm,
+    /// [`Rwkv`].
+    Rwkv,
 }
 
 /// What turns gradients into steps.
@@ -244,6 +258,8 @@ pub enum PositionsKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
+    /// bfloat16 on a CUDA GPU, 32-bit floats elsewhere.
+    Auto,
     /// 32-bit floats.
     Fp32,
     /// bfloat16: twice as fast where the processor has it (AVX512-BF16, AMX), slower where not.
@@ -304,6 +320,7 @@ impl Default for Config {
             rotary_theta: 10_000.0,
             kv_heads: None,
             activation: Activation::Gelu,
+            attention_window: None,
             tied: false,
             embedding_scale: None,
             logit_scale: 1.0,
@@ -311,7 +328,9 @@ impl Default for Config {
             batch_tokens: None,
             accumulation_steps: 1,
             micro_batch_tokens: 2048,
-            precision: Precision::Fp32,
+            precision: Precision::Auto,
+            gradient_checkpointing: false,
+            lora: None,
             steps: None,
             final_learning_rate: 0.0,
             transpose: None,
@@ -349,7 +368,7 @@ pub enum Error {
         /// The file.
         path: String,
         /// What is wrong, and where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// Supported later.
     #[error("{field} is {value}, which is not supported yet: {instead}")]
@@ -369,7 +388,7 @@ pub enum Error {
         /// Its value.
         value: String,
         /// What would be right.
-        expected: &'static str,
+        expected: String,
     },
 }
 
@@ -381,12 +400,21 @@ impl Config {
             path: name(),
             source,
         })?;
-        let config: Self = serde_json::from_str(&text).map_err(|source| Error::Json {
+        let config: Self = super::parse(&text).map_err(|source| Error::Json {
             path: name(),
             source,
         })?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The config of one process that does what so many ranks with this one do together.
+    pub fn of_ranks(self, ranks: usize) -> Self {
+        Self {
+            batch_size: self.batch_size.saturating_mul(ranks),
+            batch_tokens: self.batch_tokens.map(|tokens| tokens.saturating_mul(ranks)),
+            ..self
+        }
     }
 
     /// What the config asks for that changes neither model nor loss and is not done.
@@ -429,6 +457,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.transformer(vocabulary).into(),
             ModelType::Lstm => self.lstm(vocabulary).into(),
+            ModelType::Rwkv => self.rwkv(vocabulary).into(),
         }
     }
 
@@ -437,8 +466,21 @@ impl Config {
             vocabulary,
             d_model: self.d_model,
             units: self.lstm_units.clone(),
+            attention_window: self.attention_window,
             tied: self.tied,
             embedding_scale: self.scale(),
+            logit_scale: self.logit_scale,
+        }
+    }
+
+    fn rwkv(&self, vocabulary: usize) -> Rwkv {
+        Rwkv {
+            vocabulary,
+            layers: self.num_layers,
+            d_model: self.d_model,
+            d_ff: self.d_ff,
+            tied: self.tied,
+            embedding_scale: self.embedding_scale.unwrap_or(1.0),
             logit_scale: self.logit_scale,
         }
     }
@@ -494,6 +536,13 @@ impl Config {
             Architecture::Lstm(lstm) => Self {
                 model_type: ModelType::Lstm,
                 lstm_units: lstm.units.clone(),
+                attention_window: lstm.attention_window,
+                ..config
+            },
+            Architecture::Rwkv(rwkv) => Self {
+                model_type: ModelType::Rwkv,
+                num_layers: rwkv.layers,
+                d_ff: rwkv.d_ff,
                 ..config
             },
         }
