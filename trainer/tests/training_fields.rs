@@ -365,6 +365,8 @@ fn every_field_changes_what_it_names() {
         ("genre_dropout", json!(1.0), &told, segments),
         ("instrument_dropout", json!(1.0), &told, segments),
         ("piece_start", json!(1.0), &nothing, segments),
+        // In `mmm` alone, which tests/windows.rs is about.
+        ("fill_in", json!(1.0), &nothing, &[]),
         ("genre_balance", json!(0.0), &nothing, segments),
         ("piece_balance", json!(0.0), &nothing, segments),
         ("source_weights", json!({ "band": 0.0 }), &nothing, segments),
@@ -458,6 +460,7 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("genre_dropout", json!(-1.0), &nothing, share),
         ("instrument_dropout", json!(2.0), &nothing, share),
         ("piece_start", json!(1.5), &nothing, share),
+        ("fill_in", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
         ("piece_balance", json!(-0.5), &nothing, share),
         ("warmup_ratio", json!(10.0), &nothing, share),
