@@ -62,7 +62,7 @@ pub struct GeneratedBar {
     pub index: u32,
     /// Its metre.
     pub metre: Metre,
-    /// Its tokens, from BAR on.
+    /// Its tokens, from BAR on, nothing merged.
     pub tokens: Vec<Token>,
     /// Its notes; starts are counted from its bar line.
     pub notes: Vec<(Instrument, Note)>,
@@ -105,6 +105,9 @@ pub struct Generator {
     metre: Metre,
     /// Tokens that a clip has no use for: the piece's end, and changes of metre and tempo.
     excluded: TokenSet,
+    /// Merged tokens, of which none is drawn where a bar must end: one might begin what cannot end
+    /// at once.
+    merged: TokenSet,
     /// The last bars, whole: what the next prompt may keep.
     kept: Vec<Vec<Token>>,
     /// The bar that is being written, from BAR on.
@@ -149,6 +152,10 @@ impl Generator {
         (0..size as Token)
             .filter(|&token| matches!(encoding.kind(token), "metre" | "tempo" | "eos"))
             .for_each(|token| excluded.insert(token));
+        let mut merged = TokenSet::new(size);
+        if let Some(merges) = encoding.merges() {
+            merged.insert_range(merges.tokens());
+        }
         Ok(Self {
             stream,
             grammar,
@@ -158,6 +165,7 @@ impl Generator {
             state,
             metre: encoding.lexicon().metre(state),
             excluded,
+            merged,
             kept: Vec::new(),
             current: Vec::new(),
             bars: encoding.bars(&head),
@@ -227,6 +235,7 @@ impl Generator {
             .encoding
             .segment(conditioning, &body, self.state, 0)
             .unwrap_or_default();
+        let prompt = self.encoding.merge(&prompt).into_owned();
         self.grammar = self.encoding.grammar();
         prompt
             .iter()
@@ -240,8 +249,11 @@ impl Generator {
         self.grammar.allowed(&mut self.allowed);
         self.allowed.subtract(&self.excluded);
         let bar = self.encoding.special().bar;
-        if must_end && self.allowed.contains(bar) {
-            return Some(bar);
+        if must_end {
+            if self.allowed.contains(bar) {
+                return Some(bar);
+            }
+            self.allowed.subtract(&self.merged);
         }
         self.candidates.fill(&self.logits, &self.allowed);
         self.candidates.filter(&self.request.sampling);
@@ -283,7 +295,8 @@ impl Generator {
                 break;
             }
             self.grammar.accept(token)?;
-            self.current.push(token);
+            self.current
+                .extend_from_slice(&self.encoding.expand(&[token]));
             self.run(&[token])?;
         }
         let tokens = std::mem::take(&mut self.current);

@@ -111,6 +111,42 @@ impl<M: Music> BarGrammar<M> {
         }
     }
 
+    /// Takes a word that may come.
+    fn take(&mut self, kind: Kind, value: u16) {
+        self.state = match (kind, self.state) {
+            (Kind::Bos, _) => State::Bos,
+            (Kind::Genre, _) => State::Genre,
+            (Kind::AnyInstruments, _) => {
+                self.context.given = None;
+                State::AnyInstruments
+            }
+            (Kind::Instrument, State::Genre | State::Given(_)) => {
+                let instrument = Instrument::new(value as u8).unwrap_or_default();
+                let given = self.context.given.get_or_insert_default();
+                given.insert(instrument);
+                State::Given(instrument)
+            }
+            (Kind::Bar, _) => {
+                self.music.begin_bar(&self.context);
+                State::Bar
+            }
+            (Kind::Metre, _) => {
+                self.context.metre = value;
+                State::Metre
+            }
+            (Kind::Tempo, _) => {
+                self.tempo = value;
+                self.stated = true;
+                State::Music
+            }
+            (Kind::Eos, _) => State::End,
+            _ => {
+                self.music.accept(&self.context, kind, value);
+                State::Music
+            }
+        };
+    }
+
     /// Music, the next bar, or the end.
     fn music(&self, next: &mut TokenSet) {
         self.music.allowed(&self.context, next);
@@ -179,39 +215,14 @@ impl<M: Music> Grammar for BarGrammar<M> {
                 },
             });
         };
-        self.state = match (kind, self.state) {
-            (Kind::Bos, _) => State::Bos,
-            (Kind::Genre, _) => State::Genre,
-            (Kind::AnyInstruments, _) => {
-                self.context.given = None;
-                State::AnyInstruments
-            }
-            (Kind::Instrument, State::Genre | State::Given(_)) => {
-                let instrument = Instrument::new(value as u8).unwrap_or_default();
-                let given = self.context.given.get_or_insert_default();
-                given.insert(instrument);
-                State::Given(instrument)
-            }
-            (Kind::Bar, _) => {
-                self.music.begin_bar(&self.context);
-                State::Bar
-            }
-            (Kind::Metre, _) => {
-                self.context.metre = value;
-                State::Metre
-            }
-            (Kind::Tempo, _) => {
-                self.tempo = value;
-                self.stated = true;
-                State::Music
-            }
-            (Kind::Eos, _) => State::End,
-            _ => {
-                self.music.accept(&self.context, kind, value);
-                State::Music
-            }
-        };
+        self.take(kind, value);
         Ok(())
+    }
+
+    fn advance(&mut self, token: Token) {
+        if let Some((kind, value)) = self.context.lexicon.word(token) {
+            self.take(kind, value);
+        }
     }
 
     fn boxed_clone(&self) -> Box<dyn Grammar> {
