@@ -10,6 +10,8 @@
 //! BOS genre instruments… | BAR … BAR … BAR … EOS
 //! ```
 //!
+//! On top of any of them byte pairs can be merged, in front of a model alone: [`Merged`].
+//!
 //! The head is what a request asks for; it stands in training exactly as in generation.
 //! Data sets keep bodies only, see [`Body`].
 
@@ -385,6 +387,18 @@ impl Spec {
         match self {
             Spec::Merged { base, .. } => base,
             base => base,
+        }
+    }
+
+    /// This encoding with these merges in place of its own; none are as good as no merging.
+    pub fn with_merges(&self, merges: Vec<Pair>) -> Self {
+        let base = self.base().clone();
+        match merges[..] {
+            [] => base,
+            _ => Spec::Merged {
+                base: Box::new(base),
+                merges,
+            },
         }
     }
 

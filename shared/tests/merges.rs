@@ -107,7 +107,9 @@ fn pairs_that_overlap_and_tokens_that_are_merged_in_several_ways_keep_the_order(
         twice += usize::from(encoding.merges().unwrap().tokens().len() < 12);
         for _ in 0..20 {
             let length = draw(&mut rng, 0, 60);
-            let word: Vec<Token> = (0..length).map(|_| pitch + draw(&mut rng, 0, 2) as u16).collect();
+            let word: Vec<Token> = (0..length)
+                .map(|_| pitch + draw(&mut rng, 0, 2) as u16)
+                .collect();
             let seen = encoding.merge(&word);
             assert_eq!(seen, by_definition(&*encoding, &pairs, &word), "{pairs:?}");
             assert_eq!(encoding.expand(&seen), word);
@@ -125,7 +127,9 @@ fn nothing_is_merged_over_a_bar_line_or_in_a_head() {
         let stream = walk(&*spec.build(GENRES).unwrap(), &mut rng, 600);
         let special = encoding.special();
         let parts = stream.chunk_by(|_, &next| next != special.bar && next != special.eos);
-        let apart: Vec<Token> = parts.flat_map(|part| encoding.merge(part).into_owned()).collect();
+        let apart: Vec<Token> = parts
+            .flat_map(|part| encoding.merge(part).into_owned())
+            .collect();
         assert_eq!(encoding.merge(&stream), apart);
         let count = |tokens: &[Token]| tokens.iter().filter(|&&t| t == special.bar).count();
         assert_eq!(count(&apart), count(&stream));
@@ -148,7 +152,11 @@ fn the_grammar_allows_what_its_expansion_may_say() {
         let base = spec.build(GENRES).unwrap();
         let mut met = HashSet::new();
         let music = streams(&*encoding, &mut rng, 2).into_iter();
-        let music = music.map(|stream| encoding.merge(&stream[..stream.len().min(400)]).into_owned());
+        let music = music.map(|stream| {
+            encoding
+                .merge(&stream[..stream.len().min(400)])
+                .into_owned()
+        });
         let walks = (0..2).map(|_| walk(&*encoding, &mut rng.clone(), 150));
         for stream in music.take(6).chain(walks.collect::<Vec<_>>()) {
             let (mut over, mut under) = (encoding.grammar(), base.grammar());
@@ -159,12 +167,25 @@ fn the_grammar_allows_what_its_expansion_may_say() {
                 under.allowed(&mut alone);
                 for token in 0..encoding.vocabulary_size() as Token {
                     let mut under = under.boxed_clone();
-                    let taken = merges.expansion(&token).iter().try_for_each(|&t| under.accept(t));
-                    assert_eq!(next.contains(token), taken.is_ok(), "{}", encoding.name(token));
-                    met.extend((taken.is_ok() && merges.tokens().contains(&token)).then_some(token));
+                    let taken = merges
+                        .expansion(&token)
+                        .iter()
+                        .try_for_each(|&t| under.accept(t));
+                    assert_eq!(
+                        next.contains(token),
+                        taken.is_ok(),
+                        "{}",
+                        encoding.name(token)
+                    );
+                    met.extend(
+                        (taken.is_ok() && merges.tokens().contains(&token)).then_some(token),
+                    );
                 }
                 over.accept(token).unwrap();
-                merges.expansion(&token).iter().for_each(|&t| under.accept(t).unwrap());
+                merges
+                    .expansion(&token)
+                    .iter()
+                    .for_each(|&t| under.accept(t).unwrap());
             }
             // What it allows decodes.
             encoding.decode(&stream).unwrap();
@@ -182,7 +203,10 @@ fn a_vocabulary_takes_on_genres_without_a_change_to_its_merges() {
         assert_eq!(many.vocabulary_size(), few.vocabulary_size() + 38);
         let expansions = |encoding: &dyn Encoding| -> Vec<Vec<Token>> {
             let merges = encoding.merges().unwrap();
-            merges.tokens().map(|token| expansion(merges, token)).collect()
+            merges
+                .tokens()
+                .map(|token| expansion(merges, token))
+                .collect()
         };
         assert_eq!(expansions(&*few), expansions(&*many));
     }
@@ -200,7 +224,10 @@ fn a_spec_with_merges_is_told_by_its_json_and_one_without_is_as_it_was() {
         serde_json::json!({ "kind": "merged", "base": json, "merges": pairs })
     );
     assert_eq!((with.base(), with.merges()), (&spec, &pairs[..]));
-    assert_eq!((with.name(), with.settings()), (spec.name(), spec.settings()));
+    assert_eq!(
+        (with.name(), with.settings()),
+        (spec.name(), spec.settings())
+    );
     let read: Spec = serde_json::from_str(&serde_json::to_string(&with).unwrap()).unwrap();
     assert_eq!(read, with);
 }
@@ -229,12 +256,26 @@ fn pairs_that_are_none_are_refused() {
         (doubled.collect(), "at most 32"),
     ];
     for (pairs, expected) in refusals {
-        let error = merged(&spec, &pairs).build(GENRES).err().unwrap().to_string();
-        assert!(error.starts_with("merges is") && error.contains(expected), "{error}");
+        let error = merged(&spec, &pairs)
+            .build(GENRES)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.starts_with("merges is") && error.contains(expected),
+            "{error}"
+        );
     }
     let many = vec![(pitch, duration); 1 << 16];
-    let error = merged(&spec, &many).build(GENRES).err().unwrap().to_string();
-    assert!(error.contains("65536") && error.contains("65,535"), "{error}");
+    let error = merged(&spec, &many)
+        .build(GENRES)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("65536") && error.contains("65,535"),
+        "{error}"
+    );
     let nested = merged(&merged(&spec, &[]), &[]);
     assert!(nested.build(GENRES).is_err());
     merged(&spec, &[]).build(GENRES).unwrap();

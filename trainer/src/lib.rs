@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod evaluate;
 pub mod export;
 pub mod info;
+pub mod merges;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;

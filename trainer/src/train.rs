@@ -162,8 +162,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if let Some(model) = &mut from {
         config = config.with_architecture(&model.architecture);
         model.meet(&music.spec, &music.vocabulary)?;
+        if model.spec != music.spec {
+            eprintln!(
+                "note: byte pairs are merged as the model that is trained on merges them ({} pairs), not as the \
+                 data set does ({})",
+                model.spec.merges().len(),
+                music.spec.merges().len()
+            );
+        }
         music
-            .adopt(&model.vocabulary)
+            .adopt(&model.spec, &model.vocabulary)
             .map_err(pretrained::Error::from)?;
     }
     let named = DataSet {
@@ -529,7 +537,11 @@ fn steps_of_an_epoch(config: &Config, music: &Music, draw: &Draw) -> (u64, f64) 
     let sample = 20;
     let (mut tokens, mut asked, mut lost) = (0, 0, 0);
     for segment in (1..=sample).flat_map(|step| segments_of_step(config, draw, step)) {
-        tokens += segment.scored();
+        // Pieces are counted with nothing merged.
+        tokens += music
+            .encoding
+            .expand(&segment.tokens[segment.first..])
+            .len();
         asked += segment.asked_bars;
         lost += segment.lost_bars;
     }

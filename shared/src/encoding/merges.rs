@@ -74,8 +74,9 @@ impl Merges {
             let wrong = |expected| refused(format!("({left}, {right})"), expected);
             let number = |number: u16| match number.checked_sub(genres) {
                 None => merges.is_music(number).then_some(number),
-                Some(merged) => (usize::from(merged) + 1 < merges.starts.len())
-                    .then(|| merges.first + merged),
+                Some(merged) => {
+                    (usize::from(merged) + 1 < merges.starts.len()).then(|| merges.first + merged)
+                }
             };
             let (Some(left), Some(right)) = (number(left), number(right)) else {
                 let expected = "expected pairs of music's tokens, or of tokens merged before";
@@ -84,8 +85,12 @@ impl Merges {
             let (before, after) = (merges.expansion(&left), merges.expansion(&right));
             // Heads have instruments side by side, and nothing of a head is merged.
             let instruments = lexicon.run(Kind::Instrument);
-            if before.last().is_some_and(|token| instruments.contains(token))
-                && after.first().is_some_and(|token| instruments.contains(token))
+            if before
+                .last()
+                .is_some_and(|token| instruments.contains(token))
+                && after
+                    .first()
+                    .is_some_and(|token| instruments.contains(token))
             {
                 return Err(wrong("expected no instrument before an instrument"));
             }
@@ -156,7 +161,10 @@ impl Merges {
         ranks.extend(word.windows(2).map(|pair| self.ranks.get(pair[0], pair[1])));
         loop {
             let least = ranks.iter().copied().fold(NO_RANK, u16::min);
-            let Some(begin) = ranks.iter().position(|&rank| rank == least && rank < NO_RANK) else {
+            let Some(begin) = ranks
+                .iter()
+                .position(|&rank| rank == least && rank < NO_RANK)
+            else {
                 return;
             };
             let token = self.merged[usize::from(least)];
@@ -167,7 +175,9 @@ impl Merges {
             while read < word.len() {
                 if merging && ranks.get(read) == Some(&least) {
                     read += 2;
-                    let next = word.get(read).map_or(NO_RANK, |&next| self.ranks.get(token, next));
+                    let next = word
+                        .get(read)
+                        .map_or(NO_RANK, |&next| self.ranks.get(token, next));
                     if let Some(before) = write.checked_sub(1) {
                         ranks[before] = self.ranks.get(word[before], token);
                         merging = ranks[before] >= least;
