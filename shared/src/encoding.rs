@@ -77,14 +77,16 @@ impl TokenSet {
         let from = |token: Token| u64::MAX << (token % 64);
         let (first, last) = (usize::from(range.start) / 64, usize::from(range.end) / 64);
         if range.is_empty() {
-        } else if first == last {
+            return;
+        }
+        if first == last {
             self.words[first] |= from(range.start) & !from(range.end);
-        } else {
-            self.words[first] |= from(range.start);
-            self.words[first + 1..last].fill(u64::MAX);
-            if range.end % 64 != 0 {
-                self.words[last] |= !from(range.end);
-            }
+            return;
+        }
+        self.words[first] |= from(range.start);
+        self.words[first + 1..last].fill(u64::MAX);
+        if range.end % 64 != 0 {
+            self.words[last] |= !from(range.end);
         }
     }
 

@@ -41,6 +41,22 @@ fn by_definition(encoding: &dyn Encoding, pairs: &[Pair], stream: &[Token]) -> V
     }
 }
 
+#[test]
+fn a_range_of_tokens_is_each_of_them() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    for _ in 0..500 {
+        let size = draw(&mut rng, 1, 400);
+        let (mut ranges, mut tokens) = (TokenSet::new(size as usize), TokenSet::new(size as usize));
+        for _ in 0..draw(&mut rng, 0, 4) {
+            let start = draw(&mut rng, 0, size + 1) as Token;
+            let range = start..draw(&mut rng, 0, size + 1) as Token;
+            ranges.insert_range(range.clone());
+            range.for_each(|token| tokens.insert(token));
+        }
+        assert_eq!(ranges, tokens);
+    }
+}
+
 /// The streams of random scores.
 fn streams(encoding: &dyn Encoding, rng: &mut ChaCha8Rng, scores: usize) -> Vec<Vec<Token>> {
     let scores = (0..scores).map(|_| random_score(rng));

@@ -111,10 +111,8 @@ impl Sample {
                 continue;
             }
             let drawn = u64::from_le_bytes(*lot.first_chunk().unwrap_or(&[0; 8]));
-            let shift = match shifts.len() {
-                0 => 0,
-                shifts_there_are => shifts[(drawn % shifts_there_are as u64) as usize],
-            };
+            let shift = drawn.checked_rem(shifts.len() as u64);
+            let shift = shift.map_or(0, |i| shifts[i as usize]);
             let moved = |shift| encoding.segment(&given, &piece.tokens, piece.first, shift);
             let stream = moved(shift).or_else(|| moved(0)).unwrap_or_default();
             for word in words(encoding.lexicon(), stream.get(head..).unwrap_or_default()) {
@@ -141,6 +139,12 @@ fn character(token: Token) -> Option<char> {
     char::from_u32(FIRST_CHARACTER + u32::from(token))
 }
 
+/// The token that a character stands for.
+fn token(character: char) -> Option<Token> {
+    let token = u32::from(character).checked_sub(FIRST_CHARACTER)?;
+    Token::try_from(token).ok()
+}
+
 /// The pairs of a model in its JSON: those that can be merged one after another, in the numbers of
 /// [`Pair`], merged tokens from `first` on.
 fn pairs(model: &serde_json::Value, first: Token) -> Vec<Pair> {
@@ -153,7 +157,7 @@ fn pairs(model: &serde_json::Value, first: Token) -> Vec<Pair> {
         let number = |text: &str| {
             let mut characters = text.chars();
             match (characters.next(), characters.next()) {
-                (Some(only), None) => u16::try_from(u32::from(only) - FIRST_CHARACTER).ok(),
+                (Some(only), None) => token(only),
                 _ => numbers.get(text).copied(),
             }
         };
