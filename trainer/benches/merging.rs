@@ -34,7 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let train = Path::new(&data).join("train");
     let folder = tempfile::tempdir()?;
-    for encoder_type in [EncoderType::Multitrack, EncoderType::Remi, EncoderType::Event] {
+    for encoder_type in [
+        EncoderType::Multitrack,
+        EncoderType::Remi,
+        EncoderType::Event,
+    ] {
         let mut plain = None;
         for merges in [0, MERGES] {
             let path = folder.path().join("music.h5").display().to_string();
@@ -54,7 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let built = begun.elapsed().as_secs_f64();
             let music = Music::read(&Dataset::open(path.as_ref())?)?;
             let (rate, segments) = drawn(&music);
-            println!("{encoder_type:?}, {merges} merges: built in {built:.1} s, {rate:.1} M base tokens/s drawn");
+            println!(
+                "{encoder_type:?}, {merges} merges: built in {built:.1} s, {rate:.1} M base tokens/s drawn"
+            );
             let (built_plain, rate_plain) = *plain.get_or_insert((built, rate));
             if merges > 0 {
                 println!(
@@ -112,5 +118,8 @@ fn filtered(music: &Music, segments: &[Segment]) -> (f64, f64) {
     }
     times.sort_by(f64::total_cmp);
     let mean = times.iter().sum::<f64>() / times.len().max(1) as f64;
-    (mean, times.get(times.len() * 99 / 100).copied().unwrap_or(0.0))
+    (
+        mean,
+        times.get(times.len() * 99 / 100).copied().unwrap_or(0.0),
+    )
 }

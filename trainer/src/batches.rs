@@ -144,7 +144,12 @@ pub struct Draw<'a> {
     genre_dropout: f64,
     instrument_dropout: f64,
     piece_start: f64,
+    /// How often bars are left open.
+    fill_in: f64,
 }
+
+/// The largest share of a segment's bars that are left open (Ens and Pasquier 2020, section 3.2).
+const MOST_OPEN: f64 = 0.75;
 
 /// Which segments of a seed are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,14 +191,16 @@ impl<'a> Draw<'a> {
             genre_dropout: config.genre_dropout,
             instrument_dropout: config.instrument_dropout,
             piece_start: config.piece_start,
+            fill_in: config.fill_in,
         }
     }
 
-    /// Draws without shifts of pitch or tempo, as validation does.
+    /// Draws without shifts of pitch or tempo and leaves no bars open, as validation does.
     pub fn unshifted(self) -> Self {
         Self {
             shifts: vec![0],
             tempos: vec![0],
+            fill_in: 0.0,
             ..self
         }
     }
@@ -253,7 +260,12 @@ impl<'a> Draw<'a> {
         let state = body.states[start];
         let stream = |shift| self.encoding.segment(&given, tokens, state, shift);
         // A shift that would leave MIDI's range is left out; 0 never does.
-        let tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
+        let mut tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
+        if self.encoding.window_bars().is_some() && rng.random_bool(self.fill_in) {
+            let share = rng.random_range(0.0..MOST_OPEN);
+            let hides = &mut || rng.random_bool(share);
+            self.encoding.fill_in(&mut tokens, hides);
+        }
         let mut segment = Segment {
             first: self.encoding.head(&given).len(),
             tokens: self.encoding.merge(&tokens).into_owned(),
@@ -261,7 +273,11 @@ impl<'a> Draw<'a> {
             lost_bars,
         };
         if segment.tokens.len() > self.max_tokens {
-            self.shorten(&mut segment, conditioning);
+            match self.encoding.merges() {
+                Some(_) => self.shorten(&mut segment, conditioning),
+                // A bar that is too long for a segment may be longer still in a stream.
+                None => segment.tokens.truncate(self.max_tokens),
+            }
         }
         let mut tokens = segment.tokens;
         // Nothing is drawn where there is nothing to choose, so that older runs go on as they began.
@@ -279,9 +295,18 @@ impl<'a> Draw<'a> {
     fn shorten(&self, segment: &mut Segment, conditioning: impl Fn(&[Token]) -> Conditioning) {
         let (first, bar) = (segment.first, self.encoding.special().bar);
         let tokens = &mut segment.tokens;
-        let whole = (first + 1..=self.max_tokens)
-            .rev()
-            .find(|&i| tokens.get(i) == Some(&bar));
+        let window = self.encoding.window_bars().is_some();
+        // Where bars are said together, what begins them: a BAR that follows no other's statements.
+        let begins = |&i: &usize| {
+            let states = |token| {
+                matches!(
+                    self.encoding.kind(token),
+                    "bar" | "metre" | "tempo" | "chord"
+                )
+            };
+            tokens.get(i) == Some(&bar) && !(window && states(tokens[i - 1]))
+        };
+        let whole = (first + 1..=self.max_tokens).rev().find(begins);
         tokens.truncate(whole.unwrap_or(self.max_tokens));
         let bars = tokens[first..].iter().filter(|&&token| token == bar);
         let kept = whole.map_or(0, |_| bars.count());
@@ -341,6 +366,17 @@ impl<'a> Draw<'a> {
             .rev()
             .find(|&end| bar(end) - begin <= room)
             .unwrap_or(start);
+        let fits = match self.encoding.window_bars() {
+            None => fits,
+            Some(together) => {
+                let length = |end| self.encoding.length(&body.tokens[begin..bar(end)]);
+                let bars = (1..=fits - start).collect::<Vec<_>>();
+                let fit = bars.partition_point(|&bars| length(start + bars) <= room);
+                // Whole windows where there is one: only a piece's last may be shorter.
+                let cut = start + fit < body.bars.len() && fit > together;
+                start + if cut { fit - fit % together } else { fit }
+            }
+        };
         let end = if fits > start {
             bar(fits)
         } else {

@@ -5,6 +5,7 @@
 pub mod analyze;
 pub mod batches;
 pub mod build;
+pub mod bundle;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;

@@ -71,6 +71,7 @@ fn built_by(fields: Value) -> tempfile::TempDir {
     }
     let mut config = json!({
         "name": "whole way", "input_dirs": ["midi"], "output_path": "set.h5", "segment_bars": 4,
+        "window_bars": 2,
         "genre_from": "folder", "validation_fraction": 0.2, "test_fraction": 0.2,
     });
     for (field, value) in fields.as_object().into_iter().flatten() {
@@ -215,9 +216,12 @@ fn midi_files_become_a_model_that_plays() {
 }
 
 #[test]
-fn monophonic_encodings_go_the_same_way() {
-    for (encoding, velocities, words) in [("remi", false, "no velocities"), ("event", true, "32 ")]
-    {
+fn other_encodings_go_the_same_way() {
+    for (encoding, velocities, words) in [
+        ("remi", false, "no velocities"),
+        ("event", true, "32 "),
+        ("mmm", true, "32 "),
+    ] {
         let folder = trained_on(built_in(encoding, velocities), &tiny());
         let folder = folder.path();
         for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
@@ -254,7 +258,8 @@ fn merged_byte_pairs_go_the_same_way() {
         ..tiny()
     };
     for encoding in ["multitrack", "event"] {
-        let fields = json!({ "encoder_type": encoding, "enable_transposition": true, "merges": 200 });
+        let fields =
+            json!({ "encoder_type": encoding, "enable_transposition": true, "merges": 200 });
         let folder = trained_on(built_by(fields), &config);
         let folder = folder.path();
         for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
@@ -308,10 +313,20 @@ fn merged_byte_pairs_go_the_same_way() {
             run(folder, &["build", "more.json"]);
             let output = format!("on-{other}");
             let arguments = [
-                "train", "tune.json", "--dataset", set, "--from", "int8.onnx", "--output", &output,
+                "train",
+                "tune.json",
+                "--dataset",
+                set,
+                "--from",
+                "int8.onnx",
+                "--output",
+                &output,
             ];
             let said = run(folder, &arguments);
-            assert!(said.contains("as the model that is trained on merges them"), "{said}");
+            assert!(
+                said.contains("as the model that is trained on merges them"),
+                "{said}"
+            );
             assert_eq!(merges(&output), merges("run"));
             run(folder, &["export", &output, "-o", "tuned.onnx"]);
             let tuned = Bundle::read(&std::fs::read(folder.join("tuned.onnx")).unwrap()).unwrap();

@@ -60,6 +60,30 @@ impl Encoding for Merged {
         self.base.instruments(body, tokens)
     }
 
+    fn window_bars(&self) -> Option<usize> {
+        self.base.window_bars()
+    }
+
+    fn length(&self, tokens: &[Token]) -> usize {
+        self.base.length(tokens)
+    }
+
+    fn arrange(&self, stream: &mut Vec<Token>) {
+        self.base.arrange(stream);
+    }
+
+    fn bar_by_bar<'t>(&self, tokens: &'t [Token]) -> Cow<'t, [Token]> {
+        Cow::Owned(self.base.bar_by_bar(&self.expand(tokens)).into_owned())
+    }
+
+    fn fill_in(&self, stream: &mut Vec<Token>, hides: &mut dyn FnMut() -> bool) {
+        self.base.fill_in(stream, hides);
+    }
+
+    fn endings(&self) -> Vec<Token> {
+        self.base.endings()
+    }
+
     fn merges(&self) -> Option<&Merges> {
         Some(&self.merges)
     }

@@ -5,8 +5,9 @@
 //! makes one token of two that stand side by side; in a stream the earliest learned pair is merged
 //! first, and of equal pairs the leftmost, until none is left.
 //!
-//! Only what a bar plays is merged. The head, BAR, metre, tempo and EOS stay tokens of their own, so
-//! no merge reaches over one of them, and each bar is merged as if it stood alone.
+//! Only what a bar plays is merged. The head, BAR, metre, tempo, EOS and what says where tracks begin
+//! and end stay tokens of their own, so no merge reaches over one of them, and each bar is merged as
+//! if it stood alone.
 
 use std::collections::HashMap;
 
@@ -221,6 +222,14 @@ fn is_music(lexicon: &Lexicon, token: Token) -> bool {
         | Kind::AnyInstruments
         | Kind::Metre
         | Kind::Tempo
+        | Kind::Track
+        | Kind::Density
+        | Kind::BarStart
+        | Kind::BarEnd
+        | Kind::TrackEnd
+        | Kind::Placeholder
+        | Kind::FillStart
+        | Kind::FillEnd
         | Kind::Genre => false,
         Kind::Position
         | Kind::Shift

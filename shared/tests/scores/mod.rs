@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use famam_shared::encoding::merges::{MAX_EXPANSION, words};
-use famam_shared::encoding::{Conditioning, Encoding, Pair, Spec, Token, TokenSet};
+use famam_shared::encoding::{Conditioning, Encoding, Pair, Spec, Token, TokenSet, mmm};
 use famam_shared::instrument::Instrument;
 use famam_shared::quantize;
 use famam_shared::score::{Key, Metre, Note, Score, Tempo, Ticks, Track};
@@ -96,8 +96,17 @@ pub fn random_score(rng: &mut ChaCha8Rng) -> Score {
 }
 
 /// Every encoding with these settings.
-pub fn specs(settings: &quantize::Settings) -> [Spec; 3] {
-    [Spec::Multitrack, Spec::Remi, Spec::Event].map(|spec| spec(settings.clone()))
+pub fn specs(settings: &quantize::Settings) -> [Spec; 4] {
+    let mmm = |music: quantize::Settings| {
+        Spec::Mmm(mmm::Settings {
+            // 1 to 4.
+            window_bars: 1 + (music.positions_per_bar / 4 + music.velocity_bins) % 4,
+            music,
+        })
+    };
+    let specs: [fn(quantize::Settings) -> Spec; 3] = [Spec::Multitrack, Spec::Remi, Spec::Event];
+    let [multitrack, remi, event] = specs.map(|spec| spec(settings.clone()));
+    [multitrack, remi, event, mmm(settings.clone())]
 }
 
 /// Every encoding with every one of [`settings`], with a number of its own.
@@ -140,7 +149,8 @@ pub fn walk(encoding: &dyn Encoding, rng: &mut ChaCha8Rng, target: usize) -> Vec
         if next.is_empty() {
             return stream;
         }
-        let token = if stream.len() > target && next.contains(eos) {
+        let only = next.len() == 1;
+        let token = if next.contains(eos) && (only || stream.len() > target) {
             eos
         } else {
             let mut tokens: Vec<_> = next.iter().filter(|&token| token != eos).collect();
@@ -182,7 +192,10 @@ pub fn learned(spec: &Spec, count: usize) -> Vec<Pair> {
         let score = random_score(&mut rng);
         let (score, _) = quantize::quantize(&score, encoding.quantize_settings());
         for body in encoding.encode(&score) {
-            all.extend(words(encoding.lexicon(), &body.tokens).map(<[Token]>::to_vec));
+            let given = Conditioning::default();
+            let stream = encoding.segment(&given, &body.tokens, body.states[0], 0);
+            let stream = stream.unwrap().split_off(encoding.head(&given).len());
+            all.extend(words(encoding.lexicon(), &stream).map(<[Token]>::to_vec));
         }
     }
     // Nothing is beyond the music's tokens but what is merged.
