@@ -121,6 +121,8 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
     let mut genres = BTreeMap::<u16, usize>::new();
     let mut songs = [(); 3].map(|()| std::collections::BTreeSet::new());
     let (mut pieces, mut bars, mut notes, mut tokens) = ([0; 3], 0, 0u64, 0);
+    let encoding = data_set.encoder()?;
+    let mut merged = 0;
     for i in 0..data_set.len() {
         let piece = data_set.piece(i)?;
         *genres.entry(piece.genre).or_default() += 1;
@@ -129,6 +131,7 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
         bars += piece.body.bars.len();
         notes += u64::from(piece.notes);
         tokens += piece.body.tokens.len();
+        merged += encoding.merge(&piece.body.tokens).len();
     }
     let splits = |counts: [usize; 3]| {
         let [train, validation, test] = counts;
@@ -145,6 +148,10 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
             tokens as f64 / notes.max(1) as f64
         ),
     );
+    if encoding.merges().is_some() {
+        let a_note = merged as f64 / notes.max(1) as f64;
+        page.line("merged", format!("{merged}, {a_note:.2} a note"));
+    }
     let names = &data_set.vocabulary().genres;
     let genres: Vec<_> = genres.into_iter().collect();
     page.line(
@@ -275,8 +282,12 @@ fn encoding_of(spec: &encoding::Spec) -> String {
         0 => "no".to_owned(),
         bins => bins.to_string(),
     };
+    let merges = match spec.merges().len() {
+        0 => String::new(),
+        pairs => format!(", {pairs} byte pairs merged"),
+    };
     format!(
-        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities",
+        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities{merges}",
         settings.positions_per_bar, settings.max_duration_bars
     )
 }

@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod export;
 pub mod info;
 pub mod memory;
+pub mod merges;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;

@@ -236,8 +236,16 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
     if let Some(model) = &mut from {
         config = config.with_architecture(&model.architecture);
         model.meet(&music.spec, &music.vocabulary)?;
+        if model.spec != music.spec {
+            eprintln!(
+                "note: byte pairs are merged as the model that is trained on merges them ({} pairs), not as the \
+                 data set does ({})",
+                model.spec.merges().len(),
+                music.spec.merges().len()
+            );
+        }
         music
-            .adopt(&model.vocabulary)
+            .adopt(&model.spec, &model.vocabulary)
             .map_err(pretrained::Error::from)?;
     }
     let named = DataSet {
@@ -763,7 +771,9 @@ impl Epoch {
         for step in 1..=sample {
             let segments = segments_of_step(config, draw, step);
             for segment in &segments {
-                scored += segment.scored();
+                // Pieces are counted with nothing merged.
+                let learned = &segment.tokens[segment.first..];
+                scored += music.encoding.expand(learned).len();
                 asked += segment.asked_bars;
                 lost += segment.lost_bars;
             }

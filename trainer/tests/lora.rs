@@ -270,7 +270,8 @@ fn trained() -> tempfile::TempDir {
 fn more_music() -> Music {
     let mut music = music();
     let genres = ["rock", "waltz", "polka"].map(str::to_owned);
-    music.adopt(&Vocabulary::new(genres)).unwrap();
+    let spec = music.spec.clone();
+    music.adopt(&spec, &Vocabulary::new(genres)).unwrap();
     for (i, piece) in music.train.iter_mut().enumerate() {
         piece.genre = (i % 4) as u16;
     }
