@@ -9,6 +9,7 @@ use famam_shared::architecture::{Architecture, Positions, Transformer};
 use famam_shared::bundle::{Bundle, BundleError};
 use famam_shared::encoding;
 use famam_shared::manifest::{Context, Precision};
+use famam_shared::say::say;
 use famam_shared::vocabulary::Vocabulary;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -69,7 +70,7 @@ pub enum Error {
 
 /// Runs `famam-trainer info`.
 pub fn run(args: &Args) -> Result<(), Error> {
-    println!("{}", describe(&args.file)?);
+    say(describe(&args.file)?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The only package that needs libtorch and HDF5. `famam-trainer --help` says how it is used.
 
+pub mod all;
 pub mod analyze;
 pub mod batches;
 pub mod build;
@@ -17,5 +18,6 @@ pub mod parallel;
 pub mod pretrained;
 pub mod schedule;
 pub mod scoring;
+pub mod stop;
 pub mod train;
 pub mod words;

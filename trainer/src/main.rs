@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use famam_trainer::{analyze, build, evaluate, export, info, train};
+use famam_trainer::{all, analyze, build, evaluate, export, info, train};
 
 /// Trains Famam's models: what MIDI files hold (analyze), MIDI files to a data set (build), a data
 /// set to a model (train), a model to a bundle for the plugin (export), how good it is (evaluate),
@@ -26,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    All(all::Args),
     Analyze(analyze::Args),
     Build(build::command::Args),
     Train(train::Args),
@@ -36,9 +37,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::All(args) => all::run(&args).map_err(Into::into),
         Command::Analyze(args) => analyze::run(&args).map_err(Box::<dyn Error>::from),
         Command::Build(args) => build::command::run(&args).map_err(Box::<dyn Error>::from),
-        Command::Train(args) => train::run(&args).map_err(Into::into),
+        Command::Train(args) => train::run(&args).map(drop).map_err(Into::into),
         Command::Export(args) => export::run(&args).map_err(Into::into),
         Command::Evaluate(args) => evaluate::run(&args).map_err(Into::into),
         Command::Info(args) => info::run(&args).map_err(Into::into),

@@ -19,14 +19,16 @@ use crate::config::training::Config;
 use crate::dataset::{self, Dataset};
 use crate::model::Model;
 use crate::pretrained::{self, Pretrained};
-use crate::{parallel, schedule};
+use crate::{parallel, schedule, stop};
 
 mod curves;
+mod forecast;
 mod log;
 mod progress;
 mod tensorboard;
 mod workers;
 
+pub use forecast::{Forecast, forecast};
 use log::Log;
 use progress::Display;
 pub use workers::Workers;
@@ -143,8 +145,8 @@ pub enum End {
     Interrupted,
 }
 
-/// Runs `famam-trainer train`.
-pub fn run(args: &Args) -> Result<(), Error> {
+/// Runs `famam-trainer train`; why it ended.
+pub fn run(args: &Args) -> Result<End, Error> {
     let mut config = Config::load(&args.config)?;
     for warning in config.warnings() {
         eprintln!("note: {warning}");
@@ -171,7 +173,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         path: args.dataset.display().to_string(),
         hash: data_set.hash().to_owned(),
     };
-    let stop = stop_on_signal();
+    let stop = stop::on_signal();
     let limit = args.max_minutes.map(minutes);
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
     let end = Run::open(config, &music, named, from, &folder, threads)?.train(&stop, limit)?;
@@ -185,28 +187,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
         End::Interrupted => eprintln!("stopped and saved; the same command goes on"),
     }
-    Ok(())
+    Ok(end)
 }
 
 /// A length of time; what is longer than can be said is as good as for ever.
 fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes.max(0.0) * 60.0).unwrap_or(Duration::MAX)
-}
-
-/// A flag that Ctrl+C (or a request to terminate) sets; a second one ends the process.
-fn stop_on_signal() -> std::sync::Arc<AtomicBool> {
-    let stop = std::sync::Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step; again to stop at once");
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("note: Ctrl+C will not save ({error})");
-    }
-    stop
 }
 
 /// A run: its model, its optimizer and where it stands.

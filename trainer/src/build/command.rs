@@ -2,15 +2,15 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use famam_shared::say::say;
 use serde::de::DeserializeOwned;
 
 use super::{Error, build};
 use crate::config::dataset::{
     ClassName, Config, DropDuplicates, GenreFrom, MergeClasses, SmallGenres,
 };
+use crate::stop;
 
 /// Builds a data set (one HDF5 file) from folders of MIDI files.
 ///
@@ -158,14 +158,13 @@ impl Args {
 pub fn run(args: &Args) -> Result<(), Error> {
     let config = args.config()?;
     let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    if let Err(error) = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
-        eprintln!("note: Ctrl+C will leave a hidden file beside the data set ({error})");
-    }
+    let stop = stop::on_signal();
     let summary = build(&config, args.threads.unwrap_or(cores).get(), &stop)?;
     if config.verbose {
-        println!("{summary}\nwritten     {}", config.output_path);
+        say(format_args!(
+            "{summary}\nwritten     {}",
+            config.output_path
+        ));
     }
     Ok(())
 }
