@@ -5,11 +5,15 @@
 
 use std::io::{self, IsTerminal};
 
+use dialoguer::console::Term;
 use dialoguer::theme::ColorfulTheme;
 use dialoguer::{FuzzySelect, Input};
 
 pub mod arguments;
 pub mod fields;
+
+/// Columns beside an item: the mark of the one that is chosen, and a rest.
+const MARGIN: usize = 4;
 
 /// Whether there is somebody to ask.
 pub fn terminal() -> bool {
@@ -19,6 +23,11 @@ pub fn terminal() -> bool {
 /// The index of the item that is chosen, which typing narrows down; `None` with Escape.
 pub fn choose(question: &str, items: &[String], first: usize) -> io::Result<Option<usize>> {
     let theme = ColorfulTheme::default();
+    // An item is a line: one that were broken would not be drawn over.
+    let width = usize::from(Term::stderr().size().1).saturating_sub(MARGIN);
+    let items = items
+        .iter()
+        .map(|item| item.chars().take(width.max(MARGIN)).collect::<String>());
     let select = FuzzySelect::with_theme(&theme)
         .with_prompt(question)
         .items(items)
@@ -67,20 +76,19 @@ trait Form {
     fn wrong(&self) -> Option<String>;
 }
 
-/// Columns of a row; what is longer is cut.
-const WIDTH: usize = 110;
+/// Columns of a value that others are lined up with.
+const WIDEST: usize = 32;
 
 /// Shows the form until it is gone on with (true), or left with Escape (false).
 fn edit(form: &mut impl Form, question: &str, go: &str) -> io::Result<bool> {
     let mut at = 0;
     loop {
         let rows = form.rows();
-        let widest = |of: fn(&Row) -> usize| rows.iter().map(of).max().unwrap_or(0).min(32);
+        let widest = |of: fn(&Row) -> usize| rows.iter().map(of).max().unwrap_or(0).min(WIDEST);
         let (names, values) = (widest(|row| row.name.len()), widest(|row| row.value.len()));
-        let shown = rows.iter().map(|Row { name, value, help }| {
-            let row = format!("{name:names$}  {value:values$}  {help}");
-            row.chars().take(WIDTH).collect()
-        });
+        let shown = rows
+            .iter()
+            .map(|Row { name, value, help }| format!("{name:names$}  {value:values$}  {help}"));
         let mut items = vec![go.to_owned()];
         if !rows.is_empty() {
             items.push("(ask for all of these in turn)".to_owned());

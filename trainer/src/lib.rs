@@ -12,6 +12,7 @@ pub mod dataset;
 pub mod evaluate;
 pub mod export;
 pub mod info;
+pub mod menu;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;

@@ -45,6 +45,15 @@ impl<'a> Arguments<'a> {
         Ok(())
     }
 
+    /// Asks for these options, by name.
+    pub fn ask_for(&mut self, names: &[&str]) -> io::Result<()> {
+        for name in names {
+            let row = self.asked().iter().position(|arg| arg.get_id() == name);
+            row.map_or(Ok(()), |row| self.ask(row))?;
+        }
+        Ok(())
+    }
+
     /// Shows all options until they are gone on with (true), or left with Escape (false).
     pub fn edit(&mut self, question: &str, go: &str) -> io::Result<bool> {
         edit(self, question, go)

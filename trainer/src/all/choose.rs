@@ -212,7 +212,7 @@ pub(super) fn training(
         let every = (ahead.steps / 40).clamp(10, 500);
         config.insert("validation_every".to_owned(), json!(every));
         why.push(format!(
-            "a context of {} tokens; {} passes over the music, {} steps; it ends sooner where it gets no better",
+            "context: {} tokens; epochs: {}, {} steps; it ends sooner where it gets no better",
             parsed.max_seq_length, parsed.epochs, ahead.steps
         ));
         why.push(self::ahead(&ahead, ground.threads));
@@ -315,8 +315,7 @@ impl Size {
         let d = self.d_model as f64;
         let threads = ground.threads as f64;
         let weights = self.weights() + 1000.0 * d;
-        let attention = self.heads as f64 * ground.context as f64;
-        let a_token = self.layers as f64 * (40.0 * d + 3.0 * attention) + 4000.0;
+        let a_token = self.layers as f64 * 40.0 * d + 4000.0;
         0.4e9
             + 8.0 * ground.tokens as f64
             + 4.0 * (4.0 + 2.0 * threads) * weights
