@@ -2,13 +2,16 @@
 #![cfg(unix)]
 
 use std::process::Command;
+use std::time::Duration;
 
 use famam_shared::midi;
 use rexpect::session::{PtySession, spawn_command};
 
+/// Waits for a question and types an answer once it is being read: what is typed before, a terminal would edit.
 fn answer(terminal: &mut PtySession, question: &str, text: &str) {
     let waited = terminal.exp_string(question);
     assert!(waited.is_ok(), "no {question:?}: {waited:?}");
+    std::thread::sleep(Duration::from_millis(500));
     terminal.send(text).unwrap();
     terminal.send("\r").unwrap();
     terminal.flush().unwrap();
@@ -32,7 +35,7 @@ fn what_is_chosen_is_generated() {
     // clap's own refusal, then another answer.
     answer(&mut terminal, "--bars", "00");
     terminal.exp_string("1600 is not in 1..=1024").unwrap();
-    terminal.send("\x7f\x7f\x7f\x7f2\r").unwrap();
+    answer(&mut terminal, "--bars", "\x7f\x7f2");
     answer(&mut terminal, form, "--seed");
     answer(&mut terminal, "--seed", "7");
     answer(&mut terminal, form, "");

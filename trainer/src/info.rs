@@ -222,7 +222,9 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
     let most = &instruments[..instruments.len().min(MOST_INSTRUMENTS)];
     page.line(
         "instruments",
-        listed(most, |(instrument, pieces)| format!("{instrument} {pieces}")),
+        listed(most, |(instrument, pieces)| {
+            format!("{instrument} {pieces}")
+        }),
     );
     page.line("hash", data_set.hash());
     Ok(page.0)

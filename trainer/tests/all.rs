@@ -80,13 +80,19 @@ fn a_folder_becomes_a_bundle_and_samples() {
     assert!(!at("mine-4.mid").exists());
     assert!(at("mine-training/analysis.html").exists());
 
-    // Each step by the single commands, as it was told: the same data set, and nothing left to learn.
-    for step in said
+    // Each step by the single commands, as it was told: nothing is left to learn, and the same data set.
+    let steps = said
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("$ famam-trainer "))
-    {
-        done(here, step);
-    }
+        .filter_map(|line| line.trim().strip_prefix("$ famam-trainer "));
+    let steps: Vec<&str> = steps.collect();
+    let [train, export] = steps[..] else {
+        panic!("{said}");
+    };
+    assert!(done(here, train).contains("done; export"));
+    assert!(
+        export.starts_with("export ") && export.ends_with(" --int8"),
+        "{export}"
+    );
     let config = dataset::Config::read(&at("mine-training/dataset.json")).unwrap();
     assert_eq!(config.genre_from, dataset::GenreFrom::Composer);
     let before = fs::read(at("mine-training/dataset.h5")).unwrap();

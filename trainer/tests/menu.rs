@@ -5,6 +5,7 @@ mod tunes;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rexpect::session::{PtySession, spawn_command};
 use tunes::{put, tune};
@@ -18,10 +19,11 @@ fn trainer(folder: &Path) -> Command {
     command
 }
 
-/// Waits for a question and answers it.
+/// Waits for a question and types an answer once it is being read: what is typed before, a terminal would edit.
 fn answer(terminal: &mut PtySession, question: &str, text: &str) {
     let waited = terminal.exp_string(question);
     assert!(waited.is_ok(), "no {question:?}: {waited:?}");
+    std::thread::sleep(Duration::from_millis(500));
     terminal.send(text).unwrap();
     terminal.send("\r").unwrap();
     terminal.flush().unwrap();
@@ -43,7 +45,7 @@ fn what_is_chosen_is_done_as_if_it_had_been_typed() {
     answer(&mut terminal, "The config", "num_layers");
     answer(&mut terminal, "num_layers", "\x7fmany");
     terminal.exp_string("invalid type").unwrap();
-    terminal.send("\x7f\x7f\x7f\x7f0\r").unwrap();
+    answer(&mut terminal, "num_layers", "\x7f0");
     terminal.exp_string("num_layers is 0").unwrap();
     answer(&mut terminal, "The config", "num_layers");
     answer(&mut terminal, "num_layers", "\x7f3");
@@ -66,8 +68,7 @@ fn what_is_chosen_is_done_as_if_it_had_been_typed() {
     terminal.exp_string("written     set.h5").unwrap();
 
     // What is there is shown.
-    terminal.exp_string("Here: 1 data set").unwrap();
-    terminal.send("show set.h5\r").unwrap();
+    answer(&mut terminal, "Here: 1 data set", "show set.h5");
     terminal.exp_string("a data set").unwrap();
     terminal.exp_string("genres").unwrap();
     answer(&mut terminal, next, "quit");
