@@ -6,11 +6,13 @@
 //! computes them with `tch`.
 
 mod lstm;
+mod rwkv;
 mod transformer;
 
 use serde::{Deserialize, Serialize};
 
 pub use lstm::Lstm;
+pub use rwkv::Rwkv;
 pub use transformer::{Activation, Positions, Transformer};
 
 /// What a model computes.
@@ -21,6 +23,8 @@ pub enum Architecture {
     Transformer(Transformer),
     /// [`Lstm`].
     Lstm(Lstm),
+    /// [`Rwkv`].
+    Rwkv(Rwkv),
 }
 
 /// What stands before and behind every backbone: a hidden state from a token, logits from the last.
@@ -44,6 +48,7 @@ impl Architecture {
         match self {
             Self::Transformer(t) => t.ends(),
             Self::Lstm(l) => l.ends(),
+            Self::Rwkv(r) => r.ends(),
         }
     }
 
@@ -51,7 +56,7 @@ impl Architecture {
     pub(crate) fn counts_positions(&self) -> bool {
         match self {
             Self::Transformer(t) => !matches!(t.positions, Positions::Relative { .. }),
-            Self::Lstm(_) => false,
+            Self::Lstm(_) | Self::Rwkv(_) => false,
         }
     }
 
@@ -65,6 +70,7 @@ impl Architecture {
         match self {
             Self::Transformer(t) => t.weights(),
             Self::Lstm(l) => l.weights(),
+            Self::Rwkv(r) => r.weights(),
         }
     }
 
@@ -86,6 +92,12 @@ impl From<Transformer> for Architecture {
 impl From<Lstm> for Architecture {
     fn from(lstm: Lstm) -> Self {
         Self::Lstm(lstm)
+    }
+}
+
+impl From<Rwkv> for Architecture {
+    fn from(rwkv: Rwkv) -> Self {
+        Self::Rwkv(rwkv)
     }
 }
 

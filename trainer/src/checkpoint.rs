@@ -260,12 +260,21 @@ fn hash<'a>(json: &str, tensors: impl Iterator<Item = (&'a str, TensorView<'a>)>
 
 /// Reads a checkpoint; nothing in it is believed before it is checked.
 pub fn read(path: &Path) -> Result<Checkpoint, Error> {
-    let name = || path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| Error::Read {
-        path: name(),
+    of_bytes(path, &bytes(path)?)
+}
+
+/// The bytes of the file.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Read {
+        path: path.display().to_string(),
         source,
-    })?;
-    parse(&bytes).map_err(|what| match what {
+    })
+}
+
+/// The checkpoint in the bytes of the file `path`.
+pub(crate) fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, Error> {
+    let name = || path.display().to_string();
+    parse(bytes).map_err(|what| match what {
         Wrong::Newer(version) => Error::Newer {
             path: name(),
             version,

@@ -150,12 +150,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         let bundle = Bundle::read(&write(&manifest, &model)?)?;
         let windows = validation(&state, &data_set)?;
         check::int8(&bundle, &windows)?;
-        let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
-        let mut torch: Vec<_> = replicas
-            .into_iter()
-            .chain([model.replica()])
-            .map(Scorer::Torch)
-            .collect();
+        let mut torch = Scorer::torch(&model, threads);
         let mut engines = Subject::of_bundle(&bundle, EngineName::Auto, threads)?;
         let before = loss(&mut torch, &state, &windows)?;
         let after = loss(&mut engines.scorers, &state, &windows)?;

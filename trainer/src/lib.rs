@@ -6,6 +6,7 @@ pub mod all;
 pub mod analyze;
 pub mod batches;
 pub mod build;
+pub mod bundle;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;

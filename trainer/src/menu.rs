@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::checkpoint::{self, LAST};
-use crate::config::{dataset, training};
+use crate::config::{self, dataset, training};
 use crate::stop;
 
 mod files;
@@ -65,13 +65,13 @@ pub fn ask(command: &Command) -> io::Result<Option<Vec<String>>> {
             Item::DatasetConfig => {
                 let check = dataset::Config::check;
                 let base = include_str!("../../configs/music_dataset/default.json");
-                config(base, &files.dataset_configs, "my_dataset.json", check)?;
+                new_config(base, &files.dataset_configs, "my_dataset.json", check)?;
                 None
             }
             Item::TrainingConfig => {
                 let check = training::Config::check;
                 let base = include_str!("../../configs/model_training/default.json");
-                config(base, &files.training_configs, "my_training.json", check)?;
+                new_config(base, &files.training_configs, "my_training.json", check)?;
                 None
             }
         };
@@ -150,7 +150,7 @@ fn go_on(command: &Command, run: &Path, files: &Files) -> io::Result<Option<Vec<
 }
 
 /// Asks for a config and writes it.
-fn config<C: Serialize + DeserializeOwned, E: std::fmt::Display>(
+fn new_config<C: Serialize + DeserializeOwned, E: std::fmt::Display>(
     base: &str,
     found: &[PathBuf],
     file: &str,
@@ -163,12 +163,9 @@ fn config<C: Serialize + DeserializeOwned, E: std::fmt::Display>(
         Some(0) => base.to_owned(),
         Some(chosen) => std::fs::read_to_string(&found[chosen - 1])?,
     };
-    let read = |value: &Value| C::deserialize(value).map_err(|error| error.to_string());
-    let values = match serde_json::from_str(&text).map_err(|error| error.to_string()) {
-        Ok(value) => read(&value).map(|config| json!(config)),
-        Err(why) => Err(why),
-    };
-    let values = match values {
+    let parse = |text: &str| config::parse::<C>(text).map_err(|error| error.to_string());
+    let read = |value: &Value| parse(&value.to_string());
+    let values = match parse(&text).map(|config| json!(config)) {
         Ok(Value::Object(values)) => values,
         Ok(_) => return Ok(()),
         Err(why) => {

@@ -14,12 +14,16 @@ use crate::config::training::Precision;
 
 mod dropout;
 mod lstm;
+mod norm;
 mod ragged;
+mod rwkv;
 mod transformer;
+mod wkv;
 
 pub use dropout::Dropout;
 use lstm::Lstm;
 pub use ragged::Ragged;
+use rwkv::Rwkv;
 use transformer::Transformer;
 
 /// A model with its weights.
@@ -75,6 +79,7 @@ impl Model {
             let weight = match architecture {
                 Architecture::Transformer(t) => transformer::fresh(t, &name, &shape, options),
                 Architecture::Lstm(_) => lstm::fresh(&name, &shape, options),
+                Architecture::Rwkv(r) => rwkv::fresh(r, &name, &shape, options),
             };
             (name, weight)
         });
@@ -116,6 +121,7 @@ impl Model {
         let backbone: Box<dyn Backbone> = match architecture {
             Architecture::Transformer(t) => Box::new(Transformer::new(t, &named)),
             Architecture::Lstm(lstm) => Box::new(Lstm::new(lstm, &named)),
+            Architecture::Rwkv(rwkv) => Box::new(Rwkv::new(rwkv, &named)),
         };
         let embedding = named.get("embedding.weight");
         Self {
@@ -132,10 +138,15 @@ impl Model {
 
     /// The same weights in the same memory, with gradients of its own: for another thread.
     pub fn replica(&self) -> Self {
+        self.with_weights(Tensor::detach)
+    }
+
+    /// The same model with what `of` makes of every weight, in its shape.
+    pub fn with_weights(&self, of: impl Fn(&Tensor) -> Tensor) -> Self {
         let weights = self
             .weights
             .iter()
-            .map(|(name, weight)| (name.clone(), weight.detach()));
+            .map(|(name, weight)| (name.clone(), of(weight)));
         Self::assemble(&self.architecture, weights.collect()).with_precision(self.precision)
     }
 

@@ -7,11 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 /// The work that is being done.
-static WORK: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+static WORK: Mutex<Option<Work>> = Mutex::new(None);
 /// Puts the handler in its place.
 static HANDLER: Once = Once::new();
 /// What a process that a signal ended says, as shells do: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
+
+/// Work that ends in order.
+struct Work {
+    flag: Arc<AtomicBool>,
+    /// Says that it will.
+    told: Box<dyn Fn() + Send>,
+}
 
 /// A flag that Ctrl+C sets while it lives.
 pub struct Stop(Arc<AtomicBool>);
@@ -32,8 +39,17 @@ impl Drop for Stop {
 
 /// From now on, until what is returned is dropped, Ctrl+C asks the work to end.
 pub fn on_signal() -> Stop {
-    let flag = Arc::new(AtomicBool::new(false));
-    *work() = Some(flag.clone());
+    on_signal_with(Arc::default(), || {
+        eprintln!("\nstopping in order; again to stop at once");
+    })
+}
+
+/// The same with a flag that is there, and `told` called once it is set.
+pub fn on_signal_with(flag: Arc<AtomicBool>, told: impl Fn() + Send + 'static) -> Stop {
+    *work() = Some(Work {
+        flag: flag.clone(),
+        told: Box::new(told),
+    });
     watch();
     Stop(flag)
 }
@@ -42,9 +58,7 @@ pub fn on_signal() -> Stop {
 pub fn watch() {
     HANDLER.call_once(|| {
         let handler = || match &*work() {
-            Some(flag) if !flag.swap(true, Ordering::Relaxed) => {
-                eprintln!("\nstopping in order; again to stop at once");
-            }
+            Some(work) if !work.flag.swap(true, Ordering::Relaxed) => (work.told)(),
             _ => {
                 if std::io::stderr().is_terminal() {
                     // A prompt hides the cursor.
@@ -59,6 +73,6 @@ pub fn watch() {
     });
 }
 
-fn work() -> MutexGuard<'static, Option<Arc<AtomicBool>>> {
+fn work() -> MutexGuard<'static, Option<Work>> {
     WORK.lock().unwrap_or_else(PoisonError::into_inner)
 }

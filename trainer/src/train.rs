@@ -3,10 +3,12 @@
 //! A step draws its segments, deals them out in micro-batches to worker threads that each own the
 //! gradients of a replica, adds the gradients up in the order of the micro-batches, and updates.
 //! So the losses of a run are a function of its config and data set alone: the same with any number
-//! of threads, and the same after it was killed and resumed.
+//! of threads, and the same after it was killed and resumed. [`ranks`] has how several processes make
+//! one run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,22 +21,27 @@ use crate::config::training::Config;
 use crate::dataset::{self, Dataset};
 use crate::model::Model;
 use crate::pretrained::{self, Pretrained};
-use crate::{parallel, schedule, stop};
+use crate::{schedule, stop};
 
 mod curves;
 mod forecast;
 mod log;
 mod progress;
+pub mod ranks;
+mod rescue;
 mod tensorboard;
 mod workers;
 
 pub use forecast::{Forecast, forecast};
 use log::Log;
 use progress::Display;
-pub use workers::Workers;
+use ranks::Ranks;
+use rescue::Kept;
+pub use workers::{Gradients, Workers};
 
 /// Steps in a row that may be skipped because loss or gradients were not finite.
 const MOST_SKIPPED: u64 = 10;
+
 /// Arguments of `famam-trainer train`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -124,6 +131,17 @@ pub enum Error {
         /// Where the checkpoint is.
         folder: String,
     },
+    /// The ranks of an MPI job do not come together, or one is lost.
+    #[error(transparent)]
+    Ranks(#[from] ranks::Error),
+    /// Of several ranks, not the first.
+    #[error("rank {rank}: {source}")]
+    OfRank {
+        /// Its number.
+        rank: usize,
+        /// What went wrong there.
+        source: Box<Error>,
+    },
     /// The folder cannot be made.
     #[error("making the folder {path}: {source}")]
     Folder {
@@ -147,9 +165,28 @@ pub enum End {
 
 /// Runs `famam-trainer train`; why it ended.
 pub fn run(args: &Args) -> Result<End, Error> {
-    let mut config = Config::load(&args.config)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let ranks = Ranks::join(stop.clone())?;
+    let rank = ranks.rank();
+    run_among(ranks, args, stop).map_err(|error| match rank {
+        0 => error,
+        rank => Error::OfRank {
+            rank,
+            source: Box::new(error),
+        },
+    })
+}
+
+fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<End, Error> {
+    let leads = ranks.leads();
+    let say = |line: String| {
+        if leads {
+            eprintln!("{line}");
+        }
+    };
+    let mut config = Config::load(&args.config)?.of_ranks(ranks.count());
     for warning in config.warnings() {
-        eprintln!("note: {warning}");
+        say(format!("note: {warning}"));
     }
     let folder = match &args.output {
         Some(folder) => folder.clone(),
@@ -157,7 +194,7 @@ pub fn run(args: &Args) -> Result<End, Error> {
     };
     let data_set = Dataset::open(&args.dataset)?;
     for note in data_set.config().without_effect(config.max_seq_length) {
-        eprintln!("note: of the data set's config {note}");
+        say(format!("note: of the data set's config {note}"));
     }
     let mut music = Music::read(&data_set)?;
     let mut from = args.from.as_deref().map(Pretrained::open).transpose()?;
@@ -173,26 +210,47 @@ pub fn run(args: &Args) -> Result<End, Error> {
         path: args.dataset.display().to_string(),
         hash: data_set.hash().to_owned(),
     };
-    let stop = stop::on_signal();
+    let _asked = stop_on_signal(&ranks, stop.clone());
     let limit = args.max_minutes.map(minutes);
-    let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
-    let end = Run::open(config, &music, named, from, &folder, threads)?.train(&stop, limit)?;
-    match end {
-        End::Steps => eprintln!("done; export {}", folder.join(BEST).display()),
-        End::EarlyStop => {
-            eprintln!(
-                "the validation loss no longer falls; export {}",
-                folder.join(BEST).display()
-            );
-        }
-        End::Interrupted => eprintln!("stopped and saved; the same command goes on"),
+    let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
+    let mut run = Run::open_among(ranks, config, &music, named, from, &folder, threads)?;
+    let end = run.train(&stop, limit);
+    if let Err(Error::Ranks(_)) = &end
+        && let Some(step) = run.ranks.rescue().save()?
+    {
+        eprintln!("saved after step {step}");
     }
+    let end = end?;
+    run.ranks.finish();
+    say(match end {
+        End::Steps => format!("done; export {}", folder.join(BEST).display()),
+        End::EarlyStop => format!(
+            "the validation loss no longer falls; export {}",
+            folder.join(BEST).display()
+        ),
+        End::Interrupted => "stopped and saved; the same command goes on".to_owned(),
+    });
     Ok(end)
 }
 
 /// A length of time; what is longer than can be said is as good as for ever.
 fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes.max(0.0) * 60.0).unwrap_or(Duration::MAX)
+}
+
+/// Has Ctrl+C (or a request to terminate) set the flag, while what is returned lives; a second one ends the
+/// process. The first of several ranks saves at once: another one may have died, after which mpirun gives it a
+/// second.
+fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) -> stop::Stop {
+    let (leads, alone) = (ranks.leads(), ranks.count() == 1);
+    let rescue = ranks.rescue().clone();
+    stop::on_signal_with(stop, move || match rescue.save() {
+        _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
+        _ if !leads => {}
+        Ok(Some(step)) => eprintln!("\ntold to stop; saved after step {step}"),
+        Ok(None) => eprintln!("\ntold to stop"),
+        Err(error) => eprintln!("\ntold to stop, but not saved: {error}"),
+    })
 }
 
 /// A run: its model, its optimizer and where it stands.
@@ -203,15 +261,39 @@ pub struct Run<'a> {
     validation: Vec<Segment>,
     encoding: &'a dyn Encoding,
     workers: Workers,
-    log: Log,
+    ranks: Ranks,
+    /// Of the rank that writes.
+    log: Option<Log>,
     steps: u64,
     validation_every: u64,
     sample_every: Option<u64>,
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run, or goes on with the one in `folder`.
+    /// Begins a run of one process, or goes on with the one in `folder`.
     pub fn open(
+        config: Config,
+        music: &'a Music,
+        data_set: DataSet,
+        from: Option<Pretrained>,
+        folder: &Path,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        Self::open_among(
+            Ranks::alone(),
+            config,
+            music,
+            data_set,
+            from,
+            folder,
+            threads,
+        )
+    }
+
+    /// The same for a run of several processes, of which this is one; `config` is that of all together
+    /// ([`Config::of_ranks`]).
+    pub fn open_among(
+        ranks: Ranks,
         config: Config,
         music: &'a Music,
         data_set: DataSet,
@@ -228,6 +310,17 @@ impl<'a> Run<'a> {
         }
         if music.validation.is_empty() {
             return Err(empty("validation"));
+        }
+        let segment_bars = config.segment_bars.or(music.reading.segment_bars);
+        if let (Some(bars), Some(window)) = (segment_bars, music.encoding.window_bars())
+            && bars < 2 * window
+        {
+            return Err(config::training::Error::Value {
+                field: "segment_bars",
+                value: bars.to_string(),
+                expected: "two windows (window_bars of the data set) at least, so that one is learned after another".to_owned(),
+            }
+            .into());
         }
         std::fs::create_dir_all(folder).map_err(|source| Error::Folder {
             path: folder.display().to_string(),
@@ -252,7 +345,7 @@ impl<'a> Run<'a> {
         let count = config.validation_segments;
         let validation = validation.segments(Purpose::Validation, |segments, _| segments >= count);
         let (epoch, lost) = steps_of_an_epoch(&config, music, &draw);
-        if lost > 0.0 {
+        if lost > 0.0 && ranks.leads() {
             eprintln!(
                 "note: {:.1} % of the bars that segments were to have are left out at their ends, as they would be \
                  longer than max_seq_length, {} tokens",
@@ -291,7 +384,9 @@ impl<'a> Run<'a> {
             workers
                 .restore(&mut stored.tensors)
                 .map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
-            eprintln!("going on at step {} of {steps}", state.progress.step);
+            if ranks.leads() {
+                eprintln!("going on at step {} of {steps}", state.progress.step);
+            }
             (
                 State {
                     config,
@@ -330,8 +425,9 @@ impl<'a> Run<'a> {
             };
             (state, workers)
         };
+        ranks.agree(&serde_json::json!([state, steps]).to_string())?;
         Ok(Self {
-            log: Log::open(&state, folder),
+            log: ranks.leads().then(|| Log::open(&state, folder)),
             sample_every: state
                 .config
                 .sample_every_epochs
@@ -342,6 +438,7 @@ impl<'a> Run<'a> {
             validation,
             encoding: &*music.encoding,
             workers,
+            ranks,
             steps,
             validation_every,
         })
@@ -357,9 +454,14 @@ impl<'a> Run<'a> {
         let begin = Instant::now();
         let mut saved = Instant::now();
         let every = minutes(self.state.config.checkpoint_minutes);
-        let mut display = Display::new(&self.state, self.steps);
-        if self.state.from.is_some() && self.state.progress.history.is_empty() {
-            // What fine-tuning has to beat.
+        let mut display = Display::new(&self.state, self.steps, &self.ranks);
+        let Progress { step, history, .. } = &self.state.progress;
+        // What fine-tuning has to beat; and what was saved by a signal before it was validated.
+        let due = match step {
+            0 => self.state.from.is_some(),
+            _ => self.is_validated(*step),
+        };
+        if due && history.last().is_none_or(|record| record.step != *step) {
             self.validate(&mut display)?;
         }
         let end = loop {
@@ -370,7 +472,8 @@ impl<'a> Run<'a> {
             if self.state.progress.step >= self.steps {
                 break End::Steps;
             }
-            if stop.load(Ordering::Relaxed) || limit.is_some_and(|limit| begin.elapsed() >= limit) {
+            let enough = limit.is_some_and(|limit| begin.elapsed() >= limit);
+            if self.ranks.any(enough || stop.load(Ordering::Relaxed))? {
                 break End::Interrupted;
             }
             self.step(&mut display)?;
@@ -379,10 +482,12 @@ impl<'a> Run<'a> {
                 .sample_every
                 .is_some_and(|every| step.is_multiple_of(every))
             {
-                self.log.sample(&self.state, self.workers.model());
+                if let Some(log) = &self.log {
+                    log.sample(&self.state, self.workers.model());
+                }
             }
             // A step that was skipped changed nothing: what is validated is the last good model.
-            if step.is_multiple_of(self.validation_every) || step == self.steps {
+            if self.is_validated(step) {
                 self.validate(&mut display)?;
                 saved = Instant::now();
             } else if saved.elapsed() >= every && self.state.progress.skipped_in_a_row == 0 {
@@ -395,6 +500,10 @@ impl<'a> Run<'a> {
         Ok(end)
     }
 
+    fn is_validated(&self, step: u64) -> bool {
+        step.is_multiple_of(self.validation_every) || step == self.steps
+    }
+
     fn step(&mut self, display: &mut Display) -> Result<(), Error> {
         let begin = Instant::now();
         let State {
@@ -404,7 +513,16 @@ impl<'a> Run<'a> {
         let segments = segments_of_step(config, &self.draw, number);
         let rate = schedule::learning_rate(config, number, self.steps);
         let tokens: usize = segments.iter().map(|segment| segment.tokens.len()).sum();
-        let loss = self.workers.step(config, &segments, number, rate);
+        let gradients = self
+            .workers
+            .gradients(config, &segments, number, &self.ranks)?;
+        let rescue = self.ranks.rescue().clone();
+        let mut kept = rescue.hold();
+        let loss = gradients.map(|gradients| {
+            let loss = gradients.loss;
+            self.workers.update(config, number, rate, gradients);
+            loss
+        });
         progress.step = number;
         progress.tokens += tokens as u64;
         progress.seconds += begin.elapsed().as_secs_f64();
@@ -414,7 +532,9 @@ impl<'a> Run<'a> {
                 progress.loss_count += 1;
                 progress.skipped_in_a_row = 0;
                 let speed = tokens as f64 / begin.elapsed().as_secs_f64().max(1e-9);
-                self.log.step(number, loss, rate, speed);
+                if let Some(log) = &mut self.log {
+                    log.step(number, loss, rate, speed);
+                }
             }
             None => {
                 progress.skipped += 1;
@@ -429,14 +549,20 @@ impl<'a> Run<'a> {
             }
         }
         display.step(progress, loss, tokens, begin.elapsed());
+        if loss.is_some() {
+            *kept = self.kept();
+        }
         Ok(())
     }
 
     fn validate(&mut self, display: &mut Display) -> Result<(), Error> {
         let begin = Instant::now();
-        let evaluation = self
-            .workers
-            .evaluate(&self.state.config, &self.validation, self.encoding);
+        let evaluation = self.workers.evaluate(
+            &self.state.config,
+            &self.validation,
+            self.encoding,
+            &self.ranks,
+        )?;
         if !evaluation.loss.is_finite() {
             let folder = self.folder.display().to_string();
             return Err(Error::NotFinite {
@@ -464,14 +590,29 @@ impl<'a> Run<'a> {
         let best = progress.judge(evaluation.loss, config.early_stopping_min_delta);
         display.validation(&record, best);
         progress.history.push(record);
-        self.log.validation(&progress.history);
+        if let Some(log) = &mut self.log {
+            log.validation(&progress.history);
+        }
+        *self.ranks.rescue().hold() = self.kept();
         if best {
             self.save(BEST)?;
         }
         self.save(LAST)
     }
 
+    /// What a signal saves: of one process nothing, as it goes on to the end of its step.
+    fn kept(&self) -> Option<Kept> {
+        (self.ranks.leads() && self.ranks.count() > 1).then(|| Kept {
+            path: self.folder.join(LAST),
+            state: self.state.clone(),
+            tensors: self.workers.tensors(),
+        })
+    }
+
     fn save(&self, name: &str) -> Result<(), Error> {
+        if !self.ranks.leads() {
+            return Ok(());
+        }
         Ok(checkpoint::write(
             &self.folder.join(name),
             &self.state,

@@ -13,7 +13,7 @@ use famam_trainer::build::prepare::Reason;
 use famam_trainer::config::dataset::{Config, DropDuplicates};
 use famam_trainer::dataset::{Dataset, Piece, Split};
 
-use tunes::{built, config, pieces, put, transposed, tune};
+use tunes::{built, config, corpus, pieces, put, transposed, tune};
 
 mod tunes;
 
@@ -175,21 +175,15 @@ fn duplicates_are_left_out_for_the_first_of_them() {
 /// their bars.
 #[test]
 fn no_two_splits_of_the_corpus_share_most_of_a_piece() {
-    let Some(data) = std::env::var_os("FAMAM_DATA") else {
-        eprintln!("skipped: FAMAM_DATA is not set");
+    let folder = tempfile::tempdir().unwrap();
+    let Some(config) = corpus(folder.path()) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let config = Config {
-        max_tracks: 64,
+    let (_, data_set) = built(&Config {
         validation_fraction: 0.2,
         test_fraction: 0.2,
-        ..config(
-            &Path::new(&data).join("train"),
-            &folder.path().join("set.h5"),
-        )
-    };
-    let (_, data_set) = built(&config);
+        ..config
+    });
     let encoding = encoding(&data_set);
     let mut of_piece: Vec<(String, Split, usize)> = Vec::new();
     let mut with_bar: HashMap<u64, Vec<usize>> = HashMap::new();

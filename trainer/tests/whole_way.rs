@@ -66,7 +66,7 @@ fn built_in(encoder_type: &str, encode_velocity: bool) -> tempfile::TempDir {
     }
     let config = json!({
         "name": "whole way", "input_dirs": ["midi"], "output_path": "set.h5", "segment_bars": 4,
-        "encoder_type": encoder_type, "encode_velocity": encode_velocity,
+        "encoder_type": encoder_type, "encode_velocity": encode_velocity, "window_bars": 2,
         "genre_from": "folder", "validation_fraction": 0.2, "test_fraction": 0.2,
     });
     write(at("build.json"), &config);
@@ -208,9 +208,12 @@ fn midi_files_become_a_model_that_plays() {
 }
 
 #[test]
-fn monophonic_encodings_go_the_same_way() {
-    for (encoding, velocities, words) in [("remi", false, "no velocities"), ("event", true, "32 ")]
-    {
+fn other_encodings_go_the_same_way() {
+    for (encoding, velocities, words) in [
+        ("remi", false, "no velocities"),
+        ("event", true, "32 "),
+        ("mmm", true, "32 "),
+    ] {
         let folder = trained_on(built_in(encoding, velocities), &tiny());
         let folder = folder.path();
         for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {

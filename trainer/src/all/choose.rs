@@ -14,6 +14,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::analyze::Report;
+use crate::config;
 use crate::config::dataset::GenreFrom;
 use crate::config::training::{self, Config, Precision};
 use crate::train::Forecast;
@@ -328,7 +329,7 @@ fn read(config: &Map<String, Value>) -> Result<Config, training::Error> {
         path: "that is chosen here".to_owned(),
         source,
     };
-    let config: Config = serde_json::from_value(json!(config)).map_err(of)?;
+    let config: Config = config::parse(&json!(config).to_string()).map_err(of)?;
     config.check()?;
     Ok(config)
 }

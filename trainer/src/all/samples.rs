@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use famam_shared::bundle::{Bundle, BundleError};
 use famam_shared::encoding::Conditioning;
 use famam_shared::engine::{self, Choice, EngineError};
 use famam_shared::generation::{GenerationError, Generator, Request};
 use famam_shared::score::{Metre, Tempo};
 use famam_shared::{midi, write_file};
+
+use crate::bundle;
 
 /// Bars of a sample.
 const BARS: u32 = 16;
@@ -17,22 +18,9 @@ const BARS: u32 = 16;
 /// Why there are no samples.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bundle cannot be read.
-    #[error("reading the bundle {path}: {source}")]
-    Read {
-        /// The bundle.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The bundle is none.
-    #[error("the bundle {path}: {source}")]
-    Bundle {
-        /// The bundle.
-        path: String,
-        /// What is wrong.
-        source: BundleError,
-    },
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -46,14 +34,7 @@ pub enum Error {
 
 /// Writes `count` pieces of 16 bars by the model of a bundle, one genre after the other, to `stem-1.mid` and so on.
 pub(super) fn write(path: &Path, stem: &Path, count: usize, threads: usize) -> Result<(), Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read {
-        path: path.display().to_string(),
-        source,
-    })?;
-    let bundle = Bundle::read(&bytes).map_err(|source| Error::Bundle {
-        path: path.display().to_string(),
-        source,
-    })?;
+    let bundle = bundle::read(path)?;
     let engine = engine::load(&bundle, threads, Choice::Auto)?;
     let genres = &bundle.manifest.vocabulary.genres;
     for i in 0..count {

@@ -10,7 +10,7 @@ use super::{Error, build};
 use crate::config::dataset::{
     ClassName, Config, DropDuplicates, GenreFrom, MergeClasses, SmallGenres,
 };
-use crate::stop;
+use crate::{parallel, stop};
 
 /// Builds a data set (one HDF5 file) from folders of MIDI files.
 ///
@@ -157,9 +157,9 @@ impl Args {
 /// Runs `famam-trainer build`.
 pub fn run(args: &Args) -> Result<(), Error> {
     let config = args.config()?;
-    let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let threads = args.threads.map_or_else(parallel::cores, NonZero::get);
     let stop = stop::on_signal();
-    let summary = build(&config, args.threads.unwrap_or(cores).get(), &stop)?;
+    let summary = build(&config, threads, &stop)?;
     if config.verbose {
         say(format_args!(
             "{summary}\nwritten     {}",

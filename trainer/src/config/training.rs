@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Transformer};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Rwkv, Transformer};
 use serde::{Deserialize, Serialize};
+
+use super::JsonError;
 
 mod check;
 
@@ -44,7 +46,7 @@ pub struct Config {
     pub bidirectional: bool,
     /// Dropout on what an LSTM's layers recall, one mask a sequence.
     pub recurrent_dropout: f64,
-    /// Segments in a step; `batch_tokens` overrides it.
+    /// Segments in a step, of each rank where there are several; `batch_tokens` overrides it.
     pub batch_size: usize,
     /// Passes over as many tokens as the training split has; `steps` overrides it.
     pub epochs: u64,
@@ -121,6 +123,8 @@ pub struct Config {
     pub kv_heads: Option<usize>,
     /// The feed-forward network's nonlinearity.
     pub activation: Activation,
+    /// How many of its last outputs an LSTM reads by attention; it has none where nothing is said.
+    pub attention_window: Option<usize>,
     /// Whether the head's weights are the embedding's.
     pub tied: bool,
     /// What embeddings are multiplied by; sqrt(d_model), as in Famam, where nothing is said.
@@ -130,7 +134,7 @@ pub struct Config {
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
-    /// Tokens of a step, about; overrides `batch_size`.
+    /// Tokens of a step, about, of each rank where there are several; overrides `batch_size`.
     pub batch_tokens: Option<usize>,
     /// Batches whose gradients are added up into one step.
     pub accumulation_steps: usize,
@@ -155,6 +159,9 @@ pub struct Config {
     pub instrument_dropout: f64,
     /// Probability that a segment begins where its piece does; others begin at any bar.
     pub piece_start: f64,
+    /// How often bars of a segment are left open and filled in after all others, where the encoding can
+    /// say that.
+    pub fill_in: f64,
     /// 0: genres are drawn by how much music they have; 1: all alike.
     pub genre_balance: f64,
     /// 0: pieces of a genre are drawn by how much music they have; 1: all alike.
@@ -179,6 +186,8 @@ pub enum ModelType {
     Transformer,
     /// [`Lstm`].
     Lstm,
+    /// [`Rwkv`].
+    Rwkv,
 }
 
 /// What turns gradients into steps.
@@ -301,6 +310,7 @@ impl Default for Config {
             rotary_theta: 10_000.0,
             kv_heads: None,
             activation: Activation::Gelu,
+            attention_window: None,
             tied: false,
             embedding_scale: None,
             logit_scale: 1.0,
@@ -317,6 +327,7 @@ impl Default for Config {
             genre_dropout: 0.15,
             instrument_dropout: 0.25,
             piece_start: 0.125,
+            fill_in: 0.25,
             genre_balance: 0.5,
             piece_balance: 0.5,
             source_weights: BTreeMap::new(),
@@ -345,7 +356,7 @@ pub enum Error {
         /// The file.
         path: String,
         /// What is wrong, and where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// Supported later.
     #[error("{field} is {value}, which is not supported yet: {instead}")]
@@ -365,7 +376,7 @@ pub enum Error {
         /// Its value.
         value: String,
         /// What would be right.
-        expected: &'static str,
+        expected: String,
     },
 }
 
@@ -377,12 +388,21 @@ impl Config {
             path: name(),
             source,
         })?;
-        let config: Self = serde_json::from_str(&text).map_err(|source| Error::Json {
+        let config: Self = super::parse(&text).map_err(|source| Error::Json {
             path: name(),
             source,
         })?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The config of one process that does what so many ranks with this one do together.
+    pub fn of_ranks(self, ranks: usize) -> Self {
+        Self {
+            batch_size: self.batch_size.saturating_mul(ranks),
+            batch_tokens: self.batch_tokens.map(|tokens| tokens.saturating_mul(ranks)),
+            ..self
+        }
     }
 
     /// What the config asks for that changes neither model nor loss and is not done.
@@ -425,6 +445,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.transformer(vocabulary).into(),
             ModelType::Lstm => self.lstm(vocabulary).into(),
+            ModelType::Rwkv => self.rwkv(vocabulary).into(),
         }
     }
 
@@ -433,8 +454,21 @@ impl Config {
             vocabulary,
             d_model: self.d_model,
             units: self.lstm_units.clone(),
+            attention_window: self.attention_window,
             tied: self.tied,
             embedding_scale: self.scale(),
+            logit_scale: self.logit_scale,
+        }
+    }
+
+    fn rwkv(&self, vocabulary: usize) -> Rwkv {
+        Rwkv {
+            vocabulary,
+            layers: self.num_layers,
+            d_model: self.d_model,
+            d_ff: self.d_ff,
+            tied: self.tied,
+            embedding_scale: self.embedding_scale.unwrap_or(1.0),
             logit_scale: self.logit_scale,
         }
     }
@@ -490,6 +524,13 @@ impl Config {
             Architecture::Lstm(lstm) => Self {
                 model_type: ModelType::Lstm,
                 lstm_units: lstm.units.clone(),
+                attention_window: lstm.attention_window,
+                ..config
+            },
+            Architecture::Rwkv(rwkv) => Self {
+                model_type: ModelType::Rwkv,
+                num_layers: rwkv.layers,
+                d_ff: rwkv.d_ff,
                 ..config
             },
         }

@@ -33,6 +33,10 @@ pub(super) fn data_set(
         max_duration_bars: settings.max_duration_bars,
         max_metre_bars: settings.max_metre_bars,
         velocity_bins: settings.velocity_bins,
+        window_bars: match spec {
+            encoding::Spec::Mmm(settings) => settings.window_bars,
+            _ => Config::default().window_bars,
+        },
         small_genres: SmallGenres::Any,
         min_files_per_genre: 1,
         ..Config::default()

@@ -7,6 +7,7 @@
 use famam_shared::architecture;
 use tch::{Device, Kind, Tensor};
 
+use super::transformer::causal_attention;
 use super::{Backbone, Dropout, Named, linear};
 
 /// Standard deviation of a fresh embedding (Radford et al. 2019, *GPT-2*).
@@ -21,9 +22,19 @@ struct Layer {
     bias: Tensor,
 }
 
+/// What reads the last outputs.
+struct Attention {
+    window: i64,
+    /// `[units, units]`.
+    score: Tensor,
+    /// `[units, 2 units]`.
+    combine: Tensor,
+}
+
 /// The layers and the projection to the head.
 pub(super) struct Lstm {
     layers: Vec<Layer>,
+    attention: Option<Attention>,
     projection: Tensor,
 }
 
@@ -36,7 +47,11 @@ pub(super) fn fresh(name: &str, shape: &[i64], options: (Kind, Device)) -> Tenso
             let _ = bias.narrow(0, gates / 2, gates / 4).fill_(1.0);
             bias
         }
-        [.., width] if name.starts_with("layers") || name == "projection.weight" => {
+        [.., width]
+            if name.starts_with("layers")
+                || name.starts_with("attention")
+                || name == "projection.weight" =>
+        {
             Tensor::randn(shape, options) * (width as f64).powf(-0.5)
         }
         _ => Tensor::randn(shape, options) * EMBEDDING_STD,
@@ -50,16 +65,22 @@ impl Lstm {
             recurrent: named.get(&format!("layers.{l}.recurrent.weight")),
             bias: named.get(&format!("layers.{l}.bias")),
         });
+        let attention = lstm.attention_window.map(|window| Attention {
+            window: window as i64,
+            score: named.get("attention.score.weight"),
+            combine: named.get("attention.combine.weight"),
+        });
         Self {
             layers: layers.collect(),
+            attention,
             projection: named.get("projection.weight"),
         }
     }
 }
 
 impl Backbone for Lstm {
-    /// Dropout falls on the embeddings and on what each layer gives, recurrent dropout on what it
-    /// recalls.
+    /// Dropout falls on the embeddings and on what each layer and attention give, recurrent dropout on what
+    /// layers recall.
     fn hidden(&self, x: Tensor, lengths: &[i64], kind: Kind, dropout: &mut Dropout) -> Tensor {
         let order = Order::new(lengths);
         let index = |places: &[i64]| Tensor::from_slice(places).to_device(x.device());
@@ -68,8 +89,42 @@ impl Backbone for Lstm {
             h = layer.hidden(&h, &order.sequences, kind, dropout);
             h = dropout.apply(h);
         }
-        let h = h.index_select(0, &index(&order.back));
+        let mut h = h.index_select(0, &index(&order.back));
+        if let Some(attention) = &self.attention {
+            h = dropout.apply(attention.hidden(&h, lengths, kind));
+        }
         linear(&h, &self.projection, kind).to_kind(Kind::Float)
+    }
+}
+
+impl Attention {
+    /// What the outputs `h` `[tokens, units]` of a ragged batch and those before them are combined to.
+    fn hidden(&self, h: &Tensor, lengths: &[i64], kind: Kind) -> Tensor {
+        let units = h.size()[1];
+        let queries = linear(h, &self.score, kind) * (units as f64).powf(-0.5);
+        let sequences = |x: &Tensor| x.to_kind(kind).split_with_sizes(lengths, 0);
+        let (queries, outputs) = (sequences(&queries), sequences(h));
+        let read: Vec<Tensor> = std::iter::zip(queries, outputs)
+            .map(|(queries, outputs)| {
+                let time = outputs.size()[0];
+                let bias = (time > self.window).then(|| {
+                    // -inf after the diagonal, and from the window's begin back.
+                    let none = Tensor::full(
+                        [time, time],
+                        f64::NEG_INFINITY,
+                        (outputs.kind(), outputs.device()),
+                    );
+                    let bias = none.triu(1) + none.tril(-self.window);
+                    bias.unsqueeze(0).unsqueeze(0)
+                });
+                let (q, kv) = (queries.view([1, 1, time, units]), outputs.unsqueeze(0));
+                causal_attention(&q, &kv, &kv, bias.as_ref())
+            })
+            .collect();
+        let both = Tensor::cat(&[Tensor::cat(&read, 0), h.to_kind(kind)], 1);
+        linear(&both, &self.combine, kind)
+            .to_kind(Kind::Float)
+            .tanh()
     }
 }
 

@@ -3,31 +3,11 @@
 use famam_shared::architecture::{self, Activation, Positions};
 use tch::{Device, Kind, Tensor};
 
+use super::norm::Norm;
 use super::{Backbone, Dropout, Named, linear};
 
-/// The epsilon of all layer norms.
-const NORM_EPS: f64 = 1e-5;
 /// Standard deviation of a fresh weight (Radford et al. 2019, *GPT-2*).
 const INIT_STD: f64 = 0.02;
-
-/// Weight and bias of a layer norm.
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Norm {
-    fn apply(&self, x: &Tensor) -> Tensor {
-        let width = self.weight.size();
-        x.layer_norm(
-            &width[..],
-            Some(&self.weight),
-            Some(&self.bias),
-            NORM_EPS,
-            false,
-        )
-    }
-}
 
 struct Layer {
     attention_norm: Norm,
@@ -71,10 +51,7 @@ pub(super) fn fresh(
 
 impl Transformer {
     pub(super) fn new(t: &architecture::Transformer, named: &Named) -> Self {
-        let norm = |name: &str| Norm {
-            weight: named.get(&format!("{name}.weight")),
-            bias: named.get(&format!("{name}.bias")),
-        };
+        let norm = |name: &str| Norm::new(named, name);
         let layers = (0..t.layers).map(|l| Layer {
             attention_norm: norm(&format!("layers.{l}.attention_norm")),
             qkv: named.get(&format!("layers.{l}.qkv.weight")),
@@ -228,7 +205,12 @@ const QUERY_BLOCK: i64 = 256;
 ///
 /// The heads that share a key/value head are one product. On a CPU this takes half the time of
 /// torch's `scaled_dot_product_attention` (which knows neither that nor fast bfloat16).
-fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>) -> Tensor {
+pub(super) fn causal_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    bias: Option<&Tensor>,
+) -> Tensor {
     let size = q.size();
     let (kv, group, time, width) = (size[0], size[1], size[2], size[3]);
     let mut read = Vec::new();
