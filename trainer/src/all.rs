@@ -1,7 +1,7 @@
 //! `all`: a folder of MIDI files to a bundle that plays, in one command.
 //!
-//! Each step is the command of its name with a config that was chosen for the data and the machine ([`choose`],
-//! [`machine`]); what was chosen stands in a folder beside the bundle, so that each can be repeated and changed
+//! Each step is the command of its name with a config that was chosen for the data and the machine ([`choose`]);
+//! what was chosen stands in a folder beside the bundle, so that each can be repeated and changed
 //! by hand. What is there already is not made again: so a run that was stopped goes on.
 
 use std::fs;
@@ -17,10 +17,9 @@ use crate::checkpoint::LAST;
 use crate::config::{dataset, training};
 use crate::dataset::Dataset;
 use crate::train::{End, forecast};
-use crate::{analyze, build, export, parallel, train};
+use crate::{analyze, build, device, export, memory, parallel, train};
 
 mod choose;
-mod machine;
 mod samples;
 
 /// Trains a model on a folder of MIDI files, from nothing to a bundle, in one command.
@@ -73,6 +72,9 @@ pub enum Error {
     /// The training config.
     #[error(transparent)]
     TrainingConfig(#[from] training::Error),
+    /// The GPU.
+    #[error(transparent)]
+    Device(#[from] device::Error),
     /// Training.
     #[error(transparent)]
     Train(#[from] train::Error),
@@ -236,7 +238,11 @@ fn training_config(args: &Args, places: &Places, threads: usize) -> Result<(), E
         }
     }
     let music = Music::read(&Dataset::open(&places.dataset)?)?;
-    let foresee = |config: &training::Config| forecast(config, &music, threads);
+    let machine = device::Choice::default().open(threads, 0)?;
+    // A GPU's own is not known before it is full: training says then what would fit.
+    let memory = memory::available().filter(|_| machine.device == tch::Device::Cpu);
+    let memory = memory.map_or(u64::MAX, |free| free / 10 * 8);
+    let foresee = |config: &training::Config| forecast(config, &music, machine, memory);
     if path.exists() {
         eprintln!(
             "  {}",
@@ -252,7 +258,7 @@ fn training_config(args: &Args, places: &Places, threads: usize) -> Result<(), E
             context,
             epochs: args.epochs,
             threads,
-            memory: machine::available_memory(),
+            memory,
         },
         foresee,
     )?;

@@ -5,7 +5,7 @@
 //!   listening; more passes than that teach little (Muennighoff et al. 2023), transpositions counted as new music.
 //! - *Time*: the next smaller size where this machine would need more than a night, measured by
 //!   [`forecast`](crate::train::forecast).
-//! - *Memory*: what one thread works on at a time is halved until all threads fit.
+//! - *Memory*: what one thread works on at a time is halved until a step fits; a smaller model where none does.
 //! - *Context*: what `analyze` recommends, up to 2,048 tokens.
 
 use std::collections::BTreeMap;
@@ -37,9 +37,6 @@ const SEEN_A_WEIGHT: f64 = 40.0;
 const EPOCHS: std::ops::RangeInclusive<u64> = 3..=40;
 /// The longest training that is chosen by itself: a night.
 const NIGHT: f64 = 10.0 * 3600.0;
-/// Share of the free memory that training may take.
-const SHARE_OF_MEMORY: f64 = 0.7;
-
 /// A size of the default model's kind.
 struct Size {
     layers: usize,
@@ -92,8 +89,8 @@ pub(super) struct Ground {
     pub epochs: Option<u64>,
     /// Threads.
     pub threads: usize,
-    /// Free memory in bytes, where it is known.
-    pub memory: Option<u64>,
+    /// Bytes of memory that a step may take.
+    pub memory: u64,
 }
 
 /// What there is, in a line.
@@ -173,6 +170,7 @@ pub(super) fn training(
 ) -> Result<Chosen<Vec<String>>, training::Error> {
     let tokens = ground.tokens as f64;
     let million = tokens / 1e6;
+    let fits = |ahead: &Forecast| ahead.bytes <= ground.memory;
     let mut why = Vec::new();
     // The largest that the music can teach, and the smallest in any case.
     let mut size = SIZES
@@ -185,12 +183,19 @@ pub(super) fn training(
     ));
     loop {
         let mut config = of_size(ground, &SIZES[size]);
-        let fits = fit_memory(ground, &SIZES[size], &mut config, &mut why);
         let mut parsed = read(&config)?;
         let mut ahead = forecast(&parsed);
-        if size > 0 && (!fits || ahead.seconds > NIGHT && ground.epochs.is_none()) {
-            let reason = match fits {
-                false => "needs more memory than is free".to_owned(),
+        let wanted = parsed.micro_batch_tokens;
+        while !fits(&ahead) && parsed.micro_batch_tokens > parsed.max_seq_length {
+            let half = (parsed.micro_batch_tokens / 2).max(parsed.max_seq_length);
+            config.insert("micro_batch_tokens".to_owned(), json!(half));
+            parsed = read(&config)?;
+            ahead = forecast(&parsed);
+        }
+        let too_slow = ahead.seconds > NIGHT && ground.epochs.is_none();
+        if size > 0 && (!fits(&ahead) || too_slow) {
+            let reason = match fits(&ahead) {
+                false => format!("needs {:.1} GB of memory", ahead.bytes as f64 / 1e9),
                 true => format!("would take {}", hours(ahead.seconds)),
             };
             size -= 1;
@@ -199,6 +204,12 @@ pub(super) fn training(
                 SIZES[size].layers, SIZES[size].d_model
             ));
             continue;
+        }
+        if parsed.micro_batch_tokens < wanted {
+            why.push(format!(
+                "little memory is free: a thread works on {} tokens at a time",
+                parsed.micro_batch_tokens
+            ));
         }
         // Whatever computes faster on this processor.
         let mut half = config.clone();
@@ -263,6 +274,10 @@ fn of_size(ground: &Ground, size: &Size) -> Map<String, Value> {
     for (field, value) in [
         ("model_name", json!(ground.name)),
         ("max_seq_length", json!(ground.context)),
+        (
+            "micro_batch_tokens",
+            json!(Config::default().micro_batch_tokens.max(ground.context)),
+        ),
         ("num_layers", json!(size.layers)),
         ("d_model", json!(size.d_model)),
         ("num_heads", json!(size.heads)),
@@ -280,48 +295,6 @@ fn of_size(ground: &Ground, size: &Size) -> Map<String, Value> {
         config.insert(field.to_owned(), value);
     }
     config
-}
-
-/// Halves what a thread works on at a time until all fit into memory; false where even a segment does not.
-fn fit_memory(
-    ground: &Ground,
-    size: &Size,
-    config: &mut Map<String, Value>,
-    why: &mut Vec<String>,
-) -> bool {
-    let Some(memory) = ground.memory else {
-        return true;
-    };
-    let mut micro = Config::default().micro_batch_tokens.max(ground.context);
-    let most = SHARE_OF_MEMORY * memory as f64;
-    let bytes = |micro: usize| size.bytes(ground, micro);
-    let wanted = bytes(micro);
-    while bytes(micro) > most && micro > ground.context {
-        micro = (micro / 2).max(ground.context);
-    }
-    if bytes(micro) < wanted {
-        why.push(format!(
-            "{:.1} GB of memory are free: a thread works on {micro} tokens at a time",
-            memory as f64 / 1e9
-        ));
-    }
-    config.insert("micro_batch_tokens".to_owned(), json!(micro));
-    bytes(micro) <= most
-}
-
-impl Size {
-    /// Memory of a training: the library, the music, weights with moments and a gradient for each thread, and what
-    /// the backward pass needs of each token. Measured, see docs/troubleshooting.md.
-    fn bytes(&self, ground: &Ground, micro: usize) -> f64 {
-        let d = self.d_model as f64;
-        let threads = ground.threads as f64;
-        let weights = self.weights() + 1000.0 * d;
-        let a_token = self.layers as f64 * 40.0 * d + 4000.0;
-        0.4e9
-            + 8.0 * ground.tokens as f64
-            + 4.0 * (4.0 + 2.0 * threads) * weights
-            + 4.0 * threads * micro as f64 * a_token
-    }
 }
 
 fn read(config: &Map<String, Value>) -> Result<Config, training::Error> {
@@ -359,7 +332,7 @@ mod tests {
             context: 1024,
             epochs: None,
             threads: 2,
-            memory: Some(16 << 30),
+            memory: 16 << 30,
         }
     }
 
@@ -372,6 +345,8 @@ mod tests {
                 parameters,
                 steps: (tokens / 8192.0) as u64,
                 tokens,
+                bytes: (config.micro_batch_tokens * config.d_model * config.num_layers * 320)
+                    as u64,
                 seconds: tokens * parameters as f64 * 6.0 / operations,
             }
         }
@@ -419,16 +394,19 @@ mod tests {
         };
         let asked = chosen(&asked, 1e9);
         assert_eq!((asked.epochs, asked.d_model), (7, fast.d_model));
-        let narrow = Ground {
-            memory: Some(3 << 30),
-            threads: 8,
-            context: 256,
-            ..ground(40_000_000)
+        // First the tokens that are worked on at a time, then the model.
+        let narrow = |memory| {
+            let ground = Ground {
+                memory,
+                context: 512,
+                ..ground(400_000_000)
+            };
+            let config = chosen(&ground, 1e18);
+            (config.micro_batch_tokens, config.d_model)
         };
-        let narrow = chosen(&narrow, 1e18);
-        assert!(
-            narrow.micro_batch_tokens < fast.micro_batch_tokens || narrow.d_model < fast.d_model
-        );
+        assert_eq!(narrow(u64::MAX), (2048, 512));
+        assert_eq!(narrow(2048 * 512 * 8 * 200), (1024, 512));
+        assert_eq!(narrow(512 * 512 * 8 * 200), (512, 384));
     }
 
     #[test]
