@@ -249,6 +249,8 @@ pub struct Nats {
     pub free: f64,
     /// Of the model among the tokens that the grammar allows.
     pub in_grammar: f64,
+    /// Whether the model held the token for the likeliest, as training counts it: without the grammar.
+    pub right: bool,
 }
 
 /// Scores all windows: calls `each` with the window, the index of a token in it and its nats, in
@@ -346,7 +348,12 @@ impl<'a> Judge<'a> {
             }
             None => free,
         };
-        Nats { free, in_grammar }
+        let likeliest = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        Nats {
+            free,
+            in_grammar,
+            right: likeliest == Some(usize::from(token)),
+        }
     }
 }
 

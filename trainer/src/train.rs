@@ -22,9 +22,10 @@ use crate::dataset::{self, Dataset};
 use crate::device::{self, Machine};
 use crate::model::{Model, WeightsError};
 use crate::pretrained::{self, Pretrained};
-use crate::{memory, schedule};
+use crate::{memory, schedule, stop};
 
 mod curves;
+mod forecast;
 mod log;
 mod need;
 mod prefetch;
@@ -34,6 +35,7 @@ mod rescue;
 mod tensorboard;
 mod workers;
 
+pub use forecast::{Forecast, forecast};
 use log::Log;
 pub use need::{Need, TooMuch};
 use prefetch::Prefetch;
@@ -195,8 +197,8 @@ pub enum End {
     Interrupted,
 }
 
-/// Runs `famam-trainer train`.
-pub fn run(args: &Args) -> Result<(), Error> {
+/// Runs `famam-trainer train`; why it ended.
+pub fn run(args: &Args) -> Result<End, Error> {
     let stop = Arc::new(AtomicBool::new(false));
     let ranks = Ranks::join(stop.clone())?;
     let rank = ranks.rank();
@@ -209,7 +211,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     })
 }
 
-fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Error> {
+fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<End, Error> {
     let leads = ranks.leads();
     let say = |line: String| {
         if leads {
@@ -253,7 +255,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
         path: args.dataset.display().to_string(),
         hash: data_set.hash().to_owned(),
     };
-    stop_on_signal(&ranks, stop.clone());
+    let _asked = stop_on_signal(&ranks, stop.clone());
     let limit = args.max_minutes.map(minutes);
     memory::silence_exhaustion();
     let mut run = Run::open_among(ranks, config, &music, named, from, &folder, machine)?;
@@ -273,7 +275,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
         ),
         End::Interrupted => "stopped and saved; the same command goes on".to_owned(),
     });
-    Ok(())
+    Ok(end)
 }
 
 /// A length of time; what is longer than can be said is as good as for ever.
@@ -281,25 +283,18 @@ fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes.max(0.0) * 60.0).unwrap_or(Duration::MAX)
 }
 
-/// Has Ctrl+C (or a request to terminate) set the flag; a second one ends the process. Of several ranks
-/// those that can save at once: another one may have died, after which mpirun gives them a second.
-fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) {
+/// Has Ctrl+C (or a request to terminate) set the flag, while what is returned lives; a second one ends the
+/// process. Of several ranks those that can save at once: another one may have died, after which mpirun gives
+/// them a second.
+fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) -> stop::Stop {
     let (rank, alone) = (ranks.rank(), ranks.count() == 1);
     let rescue = ranks.rescue().clone();
-    let handler = move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        match rescue.save() {
-            _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
-            Ok(Some(step)) => eprintln!("\nrank {rank} was told to stop: saved after step {step}"),
-            Ok(None) => {}
-            Err(error) => eprintln!("\nrank {rank} was told to stop, but could not save: {error}"),
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("note: Ctrl+C will not save ({error})");
-    }
+    stop::on_signal_with(stop, move || match rescue.save() {
+        _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
+        Ok(Some(step)) => eprintln!("\nrank {rank} was told to stop: saved after step {step}"),
+        Ok(None) => {}
+        Err(error) => eprintln!("\nrank {rank} was told to stop, but could not save: {error}"),
+    })
 }
 
 /// A run: its model, its optimizer and where it stands.
