@@ -273,10 +273,10 @@ fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes.max(0.0) * 60.0).unwrap_or(Duration::MAX)
 }
 
-/// Has Ctrl+C (or a request to terminate) set the flag; a second one ends the process. The first of
-/// several ranks saves at once: another one may have died, after which mpirun gives it a second.
+/// Has Ctrl+C (or a request to terminate) set the flag; a second one ends the process. Of several ranks
+/// those that can save at once: another one may have died, after which mpirun gives them a second.
 fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) {
-    let (leads, alone) = (ranks.leads(), ranks.count() == 1);
+    let (rank, alone) = (ranks.rank(), ranks.count() == 1);
     let rescue = ranks.rescue().clone();
     let handler = move || {
         if stop.swap(true, Ordering::Relaxed) {
@@ -284,10 +284,9 @@ fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) {
         }
         match rescue.save() {
             _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
-            _ if !leads => {}
-            Ok(Some(step)) => eprintln!("\ntold to stop; saved after step {step}"),
-            Ok(None) => eprintln!("\ntold to stop"),
-            Err(error) => eprintln!("\ntold to stop, but not saved: {error}"),
+            Ok(Some(step)) => eprintln!("\nrank {rank} was told to stop: saved after step {step}"),
+            Ok(None) => {}
+            Err(error) => eprintln!("\nrank {rank} was told to stop, but could not save: {error}"),
         }
     };
     if let Err(error) = ctrlc::set_handler(handler) {
@@ -695,9 +694,10 @@ impl<'a> Run<'a> {
         self.save(LAST)
     }
 
-    /// What a signal saves: of one process nothing, as it goes on to the end of its step.
+    /// What a signal saves: of one process nothing, as it goes on to the end of its step; of several
+    /// ranks the same by the first two, as one of them may be the one that died.
     fn kept(&self) -> Option<Kept> {
-        (self.ranks.leads() && self.ranks.count() > 1).then(|| Kept {
+        (self.ranks.count() > 1 && self.ranks.rank() < 2).then(|| Kept {
             path: self.folder.join(LAST),
             state: self.state.clone(),
             tensors: self.workers.tensors(),

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use famam_shared::encoding::{Spec, multitrack};
+use famam_shared::encoding::{Spec, mmm, multitrack};
 use famam_shared::quantize::quantize;
 use famam_tests::built;
 use famam_tests::host::Format;
@@ -39,6 +39,7 @@ fn backbones() -> Vec<(&'static str, serde_json::Value)> {
             "lstm",
             json!({"model_type": "lstm", "lstm_units": [256, 256]}),
         ),
+        ("rwkv", json!({"model_type": "rwkv"})),
     ]
 }
 
@@ -48,6 +49,7 @@ fn encodings() -> Vec<(Spec, usize)> {
         (Spec::Multitrack(multitrack::Settings::default()), 3),
         (Spec::Remi(multitrack::Settings::default()), 1),
         (Spec::Event(multitrack::Settings::default()), 1),
+        (Spec::Mmm(mmm::Settings::default()), 3),
     ]
 }
 
@@ -173,15 +175,11 @@ fn play(bundle: &Path) -> Result<usize, Box<dyn Error>> {
     Ok(made.clip.notes.len())
 }
 
-/// All pairs with `FAMAM_LONG`, else each backbone's kind and each encoding once.
+/// All pairs with `FAMAM_LONG`, else each backbone once.
 #[test]
 fn four_segments_are_learned_and_play_in_the_plugin() -> Result<(), Box<dyn Error>> {
     let all = std::env::var_os("FAMAM_LONG").is_some();
-    let quick = [
-        ("rotary", "multitrack"),
-        ("lstm", "remi"),
-        ("relative", "event"),
-    ];
+    let quick = [("rotary", "multitrack"), ("lstm", "event"), ("rwkv", "mmm")];
     for (name, backbone) in backbones() {
         for (spec, tracks) in encodings() {
             let pair = (name, spec.name());

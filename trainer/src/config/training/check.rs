@@ -161,7 +161,7 @@ impl Config {
             || !units.iter().all(|units| (1..=8192).contains(units))
         {
             let expected = "1 to 128 layers of 1 to 8,192 units each";
-            return value("lstm_units", format!("{units:?}"), expected);
+            return value("lstm_units", json(units), expected);
         }
         if let Some(window) = self.attention_window
             && !(2..=self.max_seq_length.min(4096)).contains(&window)
