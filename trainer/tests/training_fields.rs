@@ -32,6 +32,8 @@ struct Seen<'a> {
     architecture: Architecture,
     /// Fresh ones.
     weights: Vec<f32>,
+    /// Names and shapes of what is trained.
+    trained: Vec<(String, Vec<i64>)>,
     /// Segments to learn from, and to look at.
     training: Vec<Segment>,
     validation: Vec<Segment>,
@@ -59,6 +61,13 @@ impl<'a> Seen<'a> {
         let model = Model::new(&architecture, config.random_seed, Device::Cpu);
         let model = model.with_precision(config.precision);
         let weights = values(model.weights());
+        let model = match &config.lora {
+            Some(lora) => model.adapt(lora, 0, config.random_seed).unwrap(),
+            None => model,
+        };
+        let trained = model.trained().iter();
+        let trained = trained.map(|(name, tensor)| (name.clone(), tensor.size()));
+        let trained = trained.collect();
         let draw = Draw::new(&config, music, &music.train);
         let training = draw.segments(Purpose::Step(1), |segments, _| segments >= 8);
         let count = config.validation_segments;
@@ -67,7 +76,7 @@ impl<'a> Seen<'a> {
         let mut workers = Workers::new(model, &config, 1);
         Self {
             loss: workers.step(&config, &training, 1, 0.01),
-            learned: values(workers.model().weights()),
+            learned: values(workers.model().merged().weights()),
             update: update(&config),
             ran: OnceCell::new(),
             config,
@@ -75,6 +84,7 @@ impl<'a> Seen<'a> {
             folder,
             architecture,
             weights,
+            trained,
             training,
             validation,
         }
@@ -129,6 +139,7 @@ impl<'a> Seen<'a> {
             &|| {
                 vec![
                     ("weights", a.weights == b.weights),
+                    ("trained", a.trained == b.trained),
                     ("training segments", a.training == b.training),
                     ("validation segments", a.validation == b.validation),
                 ]
@@ -254,6 +265,7 @@ fn every_field_changes_what_it_names() {
     let rmsprop = json!({ "optimizer": "rmsprop" });
     let sgd = json!({ "optimizer": "sgd", "gradient_clip_value": 0.05 });
     let told = json!({ "unconditioned": 0.0 });
+    let lora = json!({ "lora": {} });
     let logs = json!({ "use_tensorboard": true });
     let epoch = json!({ "steps": null, "epochs": 1, "validation_every": 8 });
     let impatient =
@@ -357,6 +369,18 @@ fn every_field_changes_what_it_names() {
         // Each micro-batch draws its own dropout.
         ("micro_batch_tokens", json!(50), &nothing, &["loss"]),
         ("precision", json!("bf16"), &nothing, &["loss", "update"]),
+        // Memory and time alone.
+        ("gradient_checkpointing", json!(true), &nothing, &[]),
+        ("lora", json!({}), &nothing, &["trained"]),
+        ("lora.rank", json!(3), &lora, &["trained"]),
+        ("lora.alpha", json!(9.0), &lora, &["gradients"]),
+        ("lora.dropout", json!(0.5), &lora, &["gradients"]),
+        (
+            "lora.matrices",
+            json!(["layers.*.up.weight"]),
+            &lora,
+            &["trained"],
+        ),
         ("steps", json!(6), &nothing, &["end"]),
         ("final_learning_rate", json!(0.5), &nothing, &["rates"]),
         ("transpose", json!([0, 0]), &nothing, &["training segments"]),
@@ -414,6 +438,7 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
     let nothing = json!({});
     let lstm = json!({ "model_type": "lstm" });
     let exponential = json!({ "lr_schedule_type": "exponential" });
+    let lora = json!({ "lora": {} });
     let below_1 = "0 or more and below 1";
     let share = "a number from 0 to 1";
     let positive = "a number above 0";
@@ -467,6 +492,15 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
             json!(0.0),
             &exponential,
             "above 0 with the schedule exponential, which never reaches 0",
+        ),
+        ("lora.rank", json!(0), &lora, "1 to 4,096"),
+        ("lora.alpha", json!(-1.0), &lora, positive),
+        ("lora.dropout", json!(1.0), &lora, below_1),
+        (
+            "lora.matrices",
+            json!(["a***b"]),
+            &lora,
+            "names or patterns of weights, like layers.*.qkv.weight",
         ),
         ("learning_rate", json!(0.0), &nothing, positive),
         ("epsilon", json!(-0.5), &nothing, positive),
