@@ -77,6 +77,9 @@ impl Config {
                 return value(field, number.to_string(), "a number from 0 to 1");
             }
         }
+        if let Some(lora) = &self.lora {
+            lora.check()?;
+        }
         if self.lr_schedule_type == ScheduleKind::Exponential && self.final_learning_rate == 0.0 {
             let expected = "above 0 with the schedule exponential, which never reaches 0";
             return value("final_learning_rate", "0".to_owned(), expected);
