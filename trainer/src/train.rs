@@ -55,7 +55,7 @@ pub struct Args {
     /// Folder for checkpoints; goes on where a run of the same config stopped in it [default: the config's output_dir]
     #[arg(long)]
     pub output: Option<PathBuf>,
-    /// Threads [default: all cores]
+    /// Threads [default: all cores; of several ranks on a machine each takes its part of them]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Stops after so many minutes, to go on another time
@@ -485,10 +485,9 @@ impl<'a> Run<'a> {
             if self
                 .sample_every
                 .is_some_and(|every| step.is_multiple_of(every))
+                && let Some(log) = &self.log
             {
-                if let Some(log) = &self.log {
-                    log.sample(&self.state, self.workers.model());
-                }
+                log.sample(&self.state, self.workers.model());
             }
             // A step that was skipped changed nothing: what is validated is the last good model.
             if self.is_validated(step) {
