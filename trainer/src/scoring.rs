@@ -86,9 +86,14 @@ pub fn windows(
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
     // A window that is cut inside of a bar is not cut between BAR and what it states.
     let cut = |end: usize| {
-        let states = |i: &usize| !matches!(encoding.kind(tokens[*i]), "bar" | "metre" | "tempo");
+        let states = |i: &usize| {
+            !matches!(
+                encoding.kind(tokens[*i]),
+                "bar" | "metre" | "tempo" | "chord"
+            )
+        };
         let end = end.min(tokens.len());
-        (end.saturating_sub(3)..end)
+        (end.saturating_sub(4)..end)
             .rev()
             .find(states)
             .map_or(end, |i| i + 1)
@@ -107,6 +112,8 @@ pub fn windows(
         let mut music = Vec::with_capacity(range.len() + 1);
         if tokens[range.start] != encoding.special().bar {
             music.push(encoding.special().bar);
+            let stated = tokens[bar(state)..].iter().take(4);
+            music.extend(stated.filter(|token| encoding.kind(**token) == "chord"));
         }
         music.extend_from_slice(&tokens[range.clone()]);
         let stream = encoding.segment(conditioning, &music, body.states[state], 0);

@@ -17,14 +17,17 @@ use famam_shared::encoding::Encoding;
 use crate::batches::{Draw, Music, Purpose, Segment};
 use crate::checkpoint::{self, BEST, DataSet, LAST, Progress, Record, State};
 use crate::config;
-use crate::config::training::Config;
+use crate::config::training::{Config, Precision};
 use crate::dataset::{self, Dataset};
-use crate::model::Model;
+use crate::device::{self, Machine};
+use crate::model::{Model, WeightsError};
 use crate::pretrained::{self, Pretrained};
-use crate::schedule;
+use crate::{memory, schedule};
 
 mod curves;
 mod log;
+mod need;
+mod prefetch;
 mod progress;
 pub mod ranks;
 mod rescue;
@@ -32,6 +35,8 @@ mod tensorboard;
 mod workers;
 
 use log::Log;
+pub use need::{Need, TooMuch};
+use prefetch::Prefetch;
 use progress::Display;
 use ranks::Ranks;
 use rescue::Kept;
@@ -55,7 +60,10 @@ pub struct Args {
     /// Folder for checkpoints; goes on where a run of the same config stopped in it [default: the config's output_dir]
     #[arg(long)]
     pub output: Option<PathBuf>,
-    /// Threads [default: all cores; of several ranks on a machine each takes its part of them]
+    /// What to train on: auto takes a CUDA GPU where there is one; mps, a Mac's GPU, is untested
+    #[arg(long, value_enum, default_value_t)]
+    pub device: device::Choice,
+    /// Threads on the processor [default: all cores; of several ranks on a machine each takes its part of them]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Stops after so many minutes, to go on another time
@@ -72,6 +80,9 @@ pub enum Error {
     /// A path of the config.
     #[error(transparent)]
     Path(#[from] config::UnsetVariable),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] device::Error),
     /// The data set.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
@@ -81,6 +92,14 @@ pub enum Error {
     /// The model to start from.
     #[error(transparent)]
     Pretrained(#[from] pretrained::Error),
+    /// Adapters of no model.
+    #[error(
+        "lora adapts a model that was trained before: name it by --from, or leave lora out of the config"
+    )]
+    NothingToAdapt,
+    /// Adapters that do not fit the model.
+    #[error(transparent)]
+    Adapters(#[from] WeightsError),
     /// A split has no pieces.
     #[error("the data set {path} has no {split} pieces: build it from more songs")]
     Empty {
@@ -126,6 +145,21 @@ pub enum Error {
     NotFinite {
         /// The last step.
         step: u64,
+        /// Where the checkpoint is.
+        folder: String,
+    },
+    /// A step would take more memory than there is.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
+    /// A step took more memory than there is.
+    #[error(
+        "memory ran out in step {step}: of half of it, {advice}; {folder} keeps the last checkpoint"
+    )]
+    Exhausted {
+        /// The step.
+        step: u64,
+        /// What would take half of it.
+        advice: String,
         /// Where the checkpoint is.
         folder: String,
     },
@@ -182,6 +216,9 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
             eprintln!("{line}");
         }
     };
+    // Before the first tensor.
+    let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
+    let machine = args.device.open(threads, ranks.local_rank())?;
     let mut config = Config::load(&args.config)?.of_ranks(ranks.count());
     for warning in config.warnings() {
         say(format!("note: {warning}"));
@@ -210,8 +247,8 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
     };
     stop_on_signal(&ranks, stop.clone());
     let limit = args.max_minutes.map(minutes);
-    let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
-    let mut run = Run::open_among(ranks, config, &music, named, from, &folder, threads)?;
+    memory::silence_exhaustion();
+    let mut run = Run::open_among(ranks, config, &music, named, from, &folder, machine)?;
     let end = run.train(&stop, limit);
     if let Err(Error::Ranks(_)) = &end
         && let Some(step) = run.ranks.rescue().save()?
@@ -261,7 +298,7 @@ fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) {
 pub struct Run<'a> {
     state: State,
     folder: PathBuf,
-    draw: Draw<'a>,
+    draw: Arc<Draw<'a>>,
     validation: Vec<Segment>,
     encoding: &'a dyn Encoding,
     workers: Workers,
@@ -269,6 +306,8 @@ pub struct Run<'a> {
     /// Of the rank that writes.
     log: Option<Log>,
     steps: u64,
+    /// What a step takes of this process, and its tokens.
+    need: (Need, u64),
     validation_every: u64,
     sample_every: Option<u64>,
 }
@@ -281,7 +320,7 @@ impl<'a> Run<'a> {
         data_set: DataSet,
         from: Option<Pretrained>,
         folder: &Path,
-        threads: usize,
+        machine: impl Into<Machine>,
     ) -> Result<Self, Error> {
         Self::open_among(
             Ranks::alone(),
@@ -290,7 +329,7 @@ impl<'a> Run<'a> {
             data_set,
             from,
             folder,
-            threads,
+            machine.into(),
         )
     }
 
@@ -298,13 +337,14 @@ impl<'a> Run<'a> {
     /// ([`Config::of_ranks`]).
     pub fn open_among(
         ranks: Ranks,
-        config: Config,
+        mut config: Config,
         music: &'a Music,
         data_set: DataSet,
         from: Option<Pretrained>,
         folder: &Path,
-        threads: usize,
+        machine: Machine,
     ) -> Result<Self, Error> {
+        let Machine { device, threads } = machine;
         let empty = |split| Error::Empty {
             path: data_set.path.clone(),
             split,
@@ -348,7 +388,12 @@ impl<'a> Run<'a> {
         }
         let count = config.validation_segments;
         let validation = validation.segments(Purpose::Validation, |segments, _| segments >= count);
-        let (epoch, lost) = steps_of_an_epoch(&config, music, &draw);
+        let Epoch {
+            steps: epoch,
+            lost,
+            tokens,
+        } = Epoch::measure(&config, music, &draw);
+        let tokens = tokens.div_ceil(ranks.count() as u64);
         if lost > 0.0 && ranks.leads() {
             eprintln!(
                 "note: {:.1} % of the bars that segments were to have are left out at their ends, as they would be \
@@ -356,6 +401,16 @@ impl<'a> Run<'a> {
                 100.0 * lost,
                 config.max_seq_length
             );
+        }
+        let need = Need::new(
+            &config,
+            &config.architecture(music.encoding.vocabulary_size()),
+            threads,
+        );
+        if device == tch::Device::Cpu
+            && let Some(free) = memory::available()
+        {
+            need.check(&config.clone().of_one_rank(ranks.count()), tokens, free)?;
         }
         let steps = config.steps.unwrap_or(config.epochs.saturating_mul(epoch));
         let validation_every = config.validation_every.unwrap_or(epoch);
@@ -371,6 +426,10 @@ impl<'a> Run<'a> {
             if state.from != from.map(|from| from.origin) {
                 return Err(another("model that it started from (--from)"));
             }
+            if config.precision == Precision::Auto {
+                // A run that began on another device stays what it is.
+                config.precision = state.config.precision.on(device);
+            }
             if !same_run(&state.config, &config) {
                 return Err(another("config"));
             }
@@ -382,8 +441,9 @@ impl<'a> Run<'a> {
                 path: last.display().to_string(),
                 what,
             };
-            let model = stored.model().map_err(|error| wrong(error.to_string()))?;
-            let model = model.with_precision(config.precision);
+            let model = stored.model_in_training();
+            let model = model.map_err(|error| wrong(error.to_string()))?;
+            let model = model.with_precision(config.precision).to_device(device);
             let mut workers = Workers::new(model, &config, threads);
             workers
                 .restore(&mut stored.tensors)
@@ -404,16 +464,23 @@ impl<'a> Run<'a> {
             let (model, origin, bands) = match from {
                 Some(from) => {
                     let (origin, bands) = (from.origin.clone(), from.bands.clone());
-                    (from.model()?, Some(origin), music.bands().or(bands))
+                    let grown = from.grown;
+                    let mut model = from.model()?;
+                    if let Some(lora) = &config.lora {
+                        model = model.adapt(lora, grown, config.random_seed)?;
+                    }
+                    (model, Some(origin), music.bands().or(bands))
                 }
+                None if config.lora.is_some() => return Err(Error::NothingToAdapt),
                 None => {
                     let architecture = config.architecture(music.encoding.vocabulary_size());
                     let model = Model::new(&architecture, config.random_seed, tch::Device::Cpu);
                     (model, None, music.bands())
                 }
             };
+            config.precision = config.precision.on(device);
             let architecture = model.architecture().clone();
-            let model = model.with_precision(config.precision);
+            let model = model.with_precision(config.precision).to_device(device);
             let workers = Workers::new(model, &config, threads);
             let state = State {
                 version: checkpoint::VERSION,
@@ -438,12 +505,13 @@ impl<'a> Run<'a> {
                 .map(|epochs| epochs.saturating_mul(epoch)),
             state,
             folder: folder.to_owned(),
-            draw,
+            draw: Arc::new(draw),
             validation,
             encoding: &*music.encoding,
             workers,
             ranks,
             steps,
+            need: (need, tokens),
             validation_every,
         })
     }
@@ -455,6 +523,30 @@ impl<'a> Run<'a> {
 
     /// Trains until the end, `stop`, or `limit`.
     pub fn train(&mut self, stop: &AtomicBool, limit: Option<Duration>) -> Result<End, Error> {
+        let (draw, config) = (self.draw.clone(), self.state.config.clone());
+        let segments = |step| segments_of_step(&config, &draw, step);
+        let first = self.state.progress.step + 1;
+        let run = || Prefetch::during(first, segments, |ahead| self.go(ahead, stop, limit));
+        memory::guarded(run).unwrap_or_else(|memory::Exhausted| {
+            let (need, tokens) = self.need;
+            let step = self.state.progress.step + 1;
+            let config = self.state.config.clone().of_one_rank(self.ranks.count());
+            // The estimate was too low, or others took memory, too.
+            let advice = need.advice(&config, tokens, need.of(tokens) / 2);
+            Err(Error::Exhausted {
+                step,
+                advice,
+                folder: self.folder.display().to_string(),
+            })
+        })
+    }
+
+    fn go(
+        &mut self,
+        ahead: &Prefetch<Vec<Segment>>,
+        stop: &AtomicBool,
+        limit: Option<Duration>,
+    ) -> Result<End, Error> {
         let begin = Instant::now();
         let mut saved = Instant::now();
         let every = minutes(self.state.config.checkpoint_minutes);
@@ -480,14 +572,14 @@ impl<'a> Run<'a> {
             if self.ranks.any(enough || stop.load(Ordering::Relaxed))? {
                 break End::Interrupted;
             }
-            self.step(&mut display)?;
+            self.step(ahead.next(), &mut display)?;
             let step = self.state.progress.step;
             if self
                 .sample_every
                 .is_some_and(|every| step.is_multiple_of(every))
                 && let Some(log) = &self.log
             {
-                log.sample(&self.state, self.workers.model());
+                log.sample(&self.state, &self.workers.model().merged());
             }
             // A step that was skipped changed nothing: what is validated is the last good model.
             if self.is_validated(step) {
@@ -507,13 +599,12 @@ impl<'a> Run<'a> {
         step.is_multiple_of(self.validation_every) || step == self.steps
     }
 
-    fn step(&mut self, display: &mut Display) -> Result<(), Error> {
+    fn step(&mut self, segments: Vec<Segment>, display: &mut Display) -> Result<(), Error> {
         let begin = Instant::now();
         let State {
             config, progress, ..
         } = &mut self.state;
         let number = progress.step + 1;
-        let segments = segments_of_step(config, &self.draw, number);
         let rate = schedule::learning_rate(config, number, self.steps);
         let tokens: usize = segments.iter().map(|segment| segment.tokens.len()).sum();
         let gradients = self
@@ -635,6 +726,7 @@ fn same_run(a: &Config, b: &Config) -> bool {
         tensorboard_log_dir: String::new(),
         sample_every_epochs: None,
         checkpoint_minutes: 1.0,
+        gradient_checkpointing: false,
         epochs: 1,
         steps: None,
         use_early_stopping: true,
@@ -654,16 +746,34 @@ fn segments_of_step(config: &Config, draw: &Draw, step: u64) -> Vec<Segment> {
     })
 }
 
-/// Steps that see as many tokens as the training split has, about, and the share of bars that
-/// segments lose: measured on the first 20.
-fn steps_of_an_epoch(config: &Config, music: &Music, draw: &Draw) -> (u64, f64) {
-    let sample = 20;
-    let (mut tokens, mut asked, mut lost) = (0, 0, 0);
-    for segment in (1..=sample).flat_map(|step| segments_of_step(config, draw, step)) {
-        tokens += segment.scored();
-        asked += segment.asked_bars;
-        lost += segment.lost_bars;
+/// What the steps of a run are like: measured on the first 20.
+struct Epoch {
+    /// Steps that see as many tokens as the training split has, about.
+    steps: u64,
+    /// Share of bars that segments lose.
+    lost: f64,
+    /// Tokens of the largest step.
+    tokens: u64,
+}
+
+impl Epoch {
+    fn measure(config: &Config, music: &Music, draw: &Draw) -> Self {
+        let sample = 20;
+        let (mut scored, mut asked, mut lost, mut most) = (0, 0, 0, 0);
+        for step in 1..=sample {
+            let segments = segments_of_step(config, draw, step);
+            for segment in &segments {
+                scored += segment.scored();
+                asked += segment.asked_bars;
+                lost += segment.lost_bars;
+            }
+            most = most.max(segments.iter().map(|segment| segment.tokens.len()).sum());
+        }
+        let steps = (music.train_tokens() * sample).div_ceil(scored.max(1) as u64);
+        Self {
+            steps: steps.max(1),
+            lost: lost as f64 / asked.max(1) as f64,
+            tokens: most as u64,
+        }
     }
-    let steps = (music.train_tokens() * sample).div_ceil(tokens.max(1) as u64);
-    (steps.max(1), lost as f64 / asked.max(1) as f64)
 }

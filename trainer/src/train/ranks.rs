@@ -54,7 +54,7 @@ pub enum Error {
     /// The ranks would train different models.
     #[error(
         "the ranks do not begin alike: all must see the same data set, the same config and the same output \
-         folder (on several machines: a folder that they share)"
+         folder (on several machines: a folder that they share), on one kind of device"
     )]
     Apart,
 }
