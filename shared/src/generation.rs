@@ -126,6 +126,9 @@ pub struct Generator {
     excluded: TokenSet,
     /// What brings a window to its end, the best first.
     endings: Vec<Token>,
+    /// Merged tokens, of which none is drawn where a window must end: one might begin what cannot end
+    /// at once.
+    merged: TokenSet,
     /// The last windows, whole: what the next prompt may keep.
     kept: Vec<Vec<Token>>,
     /// The window that is being written, from BAR on.
@@ -176,6 +179,10 @@ impl Generator {
                 matches!(kind, "metre" | "tempo" | "eos" | "fill placeholder")
             })
             .for_each(|token| excluded.insert(token));
+        let mut merged = TokenSet::new(size);
+        if let Some(merges) = encoding.merges() {
+            merged.insert_range(merges.tokens());
+        }
         Ok(Self {
             stream,
             grammar,
@@ -186,6 +193,7 @@ impl Generator {
             metre: encoding.lexicon().metre(state),
             window: encoding.window_bars().unwrap_or(1),
             excluded,
+            merged,
             endings: encoding.endings(),
             kept: Vec::new(),
             current: Vec::new(),
@@ -258,6 +266,7 @@ impl Generator {
             .encoding
             .begun_with(conditioning, &body, self.state, 0)
             .unwrap_or_default();
+        let prompt = self.encoding.merge(&prompt).into_owned();
         self.grammar = self.encoding.grammar();
         prompt
             .iter()
@@ -296,6 +305,7 @@ impl Generator {
             if ending.is_some() {
                 return ending;
             }
+            self.allowed.subtract(&self.merged);
         }
         self.candidates.fill(&self.logits, &self.allowed);
         self.candidates.filter(&self.request.sampling);
@@ -351,7 +361,8 @@ impl Generator {
                 break;
             }
             self.grammar.accept(token)?;
-            self.current.push(token);
+            self.current
+                .extend_from_slice(&self.encoding.expand(&[token]));
             self.run(&[token])?;
         }
         let tokens = std::mem::take(&mut self.current);

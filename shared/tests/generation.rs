@@ -1,6 +1,8 @@
 //! What the generator promises, with a model that knows nothing: its logits are a hash of all the
 //! tokens in its cache, so that the notes show exactly what it was given.
 
+mod scores;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -281,6 +283,57 @@ fn bars_too_long_for_the_context_end_early_and_whole() {
         assert_eq!(generator.by_ref().map(Result::unwrap).count(), 20);
         generator.score();
         assert!(oracle.log.longest.load(Ordering::Relaxed) <= tokens);
+    }
+}
+
+/// With merged byte pairs the model sees them and says them, and all else is in base tokens.
+#[test]
+fn a_model_of_merged_byte_pairs_is_prompted_and_read_in_them() {
+    for base in scores::specs(&quantize::Settings::default()) {
+        let spec = scores::merged(&base, &scores::learned(&base, 400));
+        let encoding = spec.build(3).unwrap();
+        let merged = encoding.merges().unwrap().tokens();
+        let (mut said, mut long) = (0, 0);
+        for (tokens, seed) in [(64, 1), (100, 2), (300, 3), (1 << 15, 4)] {
+            let oracle = oracle_in(spec.clone(), Context { tokens, bars: 8 });
+            let request = Request { seed, ..request() };
+            let written = bars(&oracle, request);
+            assert_eq!(written, bars(&oracle, request));
+            assert_eq!(written.len(), 20);
+            assert!(oracle.log.longest.load(Ordering::Relaxed) <= tokens);
+            let all = written.concat();
+            assert!(!all.iter().any(|token| merged.contains(token)));
+            let conditioning = &request.conditioning;
+            let state = encoding.bar_state(request.metre, request.micros_per_quarter);
+            let stream = encoding.segment(conditioning, &all, state, 0).unwrap();
+            base.build(3).unwrap().decode(&stream).unwrap();
+
+            let runs = oracle.log.runs.lock().unwrap().concat();
+            said += runs.iter().filter(|token| merged.contains(*token)).count();
+            if tokens < 1 << 15 || encoding.window_bars().is_some() {
+                continue;
+            }
+            // The last prompt holds bars 12 to 15, merged; what was drawn after it says the others.
+            let body = [&written[12..16].concat()[..], &written[0][..1]].concat();
+            let prompt = encoding.segment(conditioning, &body, state, 0).unwrap();
+            let prompt = encoding.merge(&prompt);
+            assert_eq!(runs[..prompt.len()], *prompt);
+            let drawn = encoding.expand(&runs[prompt.len()..]);
+            assert_eq!(*drawn, written[16..].concat()[1..]);
+            long += 1;
+            // A limit counts what was drawn.
+            let limited = Request {
+                max_tokens: Some(200),
+                ..request
+            };
+            let mut generator = Generator::new(&oracle, limited, Arc::default()).unwrap();
+            generator.by_ref().for_each(|bar| drop(bar.unwrap()));
+            assert!((200..210).contains(&generator.tokens_drawn()));
+        }
+        assert!(
+            said > 100 && (long == 1 || encoding.window_bars().is_some()),
+            "{said} merged tokens"
+        );
     }
 }
 

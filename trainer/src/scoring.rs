@@ -84,6 +84,16 @@ pub fn windows(
         return Ok(whole.windows(context));
     }
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
+    // How many tokens a model sees before each bar, and where bars stand alone.
+    let mut before = vec![0];
+    for i in 0..bars.len() {
+        before.push(before[i] + encoding.merge(&tokens[bar(i)..bar(i + 1)]).len());
+    }
+    let fits = |from: usize, to: usize| {
+        let bars = || encoding.alone(&tokens[bar(from)..bar(to)]).into_owned();
+        before[to] - before[from] <= room
+            && (encoding.merges().is_none() || encoding.merge(&bars()).len() <= room)
+    };
     // A window that is cut inside of a bar is not cut between BAR and what it states.
     let cut = |end: usize| {
         let states = |i: &usize| {
@@ -100,12 +110,10 @@ pub fn windows(
     };
     // Where a window from bar `i` on ends: after whole bars, unless its first is too long.
     let end = |i: usize| {
-        let mut whole = (i + 1..=i.saturating_add(context.bars).min(bars.len()))
-            .rev()
-            .map(bar);
+        let mut whole = (i + 1..=i.saturating_add(context.bars).min(bars.len())).rev();
         whole
-            .find(|end| end - bar(i) <= room)
-            .unwrap_or_else(|| cut(bar(i) + room))
+            .find(|&end| fits(i, end))
+            .map_or_else(|| cut(bar(i) + room), bar)
     };
     let mut windows = Vec::new();
     let mut window = |range: Range<usize>, state: usize, done: usize| {
@@ -123,10 +131,13 @@ pub fn windows(
         let all = encoding.alone(&music);
         let seen = std::iter::zip(&*before, &*all).take_while(|(a, b)| a == b);
         let first = tokens.len().saturating_sub(all.len() - seen.count());
+        // Merged apart, so that no token is scored in two windows where one begins inside a bar.
+        let (past, scored) = tokens.split_at(first);
+        let past = encoding.merge(past);
         windows.push(Window {
             piece,
-            tokens,
-            first,
+            first: past.len(),
+            tokens: [past, encoding.merge(scored)].concat(),
         });
     };
     let (mut done, mut from) = (0, 0);
@@ -238,6 +249,8 @@ pub struct Nats {
     pub free: f64,
     /// Of the model among the tokens that the grammar allows.
     pub in_grammar: f64,
+    /// Whether the model held the token for the likeliest, as training counts it: without the grammar.
+    pub right: bool,
 }
 
 /// Scores all windows: calls `each` with the window, the index of a token in it and its nats, in
@@ -335,7 +348,12 @@ impl<'a> Judge<'a> {
             }
             None => free,
         };
-        Nats { free, in_grammar }
+        let likeliest = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        Nats {
+            free,
+            in_grammar,
+            right: likeliest == Some(usize::from(token)),
+        }
     }
 }
 

@@ -256,6 +256,7 @@ fn every_field_changes_what_it_names() {
         ("merge_classes", json!({ "bass": 32 }), &nothing, &["music"]),
         ("trim_silence", json!(true), &nothing, &["music"]),
         ("drop_duplicates", json!("exact"), &nothing, &["files"]),
+        ("merges", json!(20), &nothing, &["encoding"]),
     ];
     let fields: BTreeSet<String> = match serde_json::to_value(Config::default()).unwrap() {
         Value::Object(fields) => fields.keys().cloned().collect(),

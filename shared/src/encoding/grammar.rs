@@ -119,6 +119,49 @@ impl<M: Music> BarGrammar<M> {
         }
     }
 
+    /// Takes a word that may come.
+    fn take(&mut self, kind: Kind, value: u16) {
+        self.state = match (kind, self.state) {
+            (Kind::Bos, _) => State::Bos,
+            (Kind::Genre, _) => State::Genre,
+            (Kind::AnyInstruments, _) => {
+                self.context.given = None;
+                State::AnyInstruments
+            }
+            (Kind::Instrument, State::Genre | State::Given(_)) => {
+                let instrument = Instrument::new(value as u8).unwrap_or_default();
+                let given = self.context.given.get_or_insert_default();
+                given.insert(instrument);
+                State::Given(instrument)
+            }
+            (Kind::Bar, _) => {
+                self.music.begin_bar(&self.context);
+                State::Bar
+            }
+            (Kind::Metre, _) => {
+                self.context.metre = value;
+                self.stated |= !self.context.lexicon.says_tempos();
+                State::Metre
+            }
+            (Kind::Tempo, _) => {
+                self.tempo = value;
+                self.stated = true;
+                State::Tempo
+            }
+            (Kind::Chord, _) => State::Chord,
+            (Kind::Rest, State::Bar | State::Metre | State::Tempo | State::Chord)
+                if self.context.lexicon.rest().is_some() =>
+            {
+                State::Rest
+            }
+            (Kind::Eos, _) => State::End,
+            _ => {
+                self.music.accept(&self.context, kind, value);
+                State::Music
+            }
+        };
+    }
+
     /// What may follow a bar's BAR and metre.
     fn tempo_on(&self, next: &mut TokenSet) {
         if self.context.lexicon.says_tempos() {
@@ -225,46 +268,14 @@ impl<M: Music> Grammar for BarGrammar<M> {
                 },
             });
         };
-        self.state = match (kind, self.state) {
-            (Kind::Bos, _) => State::Bos,
-            (Kind::Genre, _) => State::Genre,
-            (Kind::AnyInstruments, _) => {
-                self.context.given = None;
-                State::AnyInstruments
-            }
-            (Kind::Instrument, State::Genre | State::Given(_)) => {
-                let instrument = Instrument::new(value as u8).unwrap_or_default();
-                let given = self.context.given.get_or_insert_default();
-                given.insert(instrument);
-                State::Given(instrument)
-            }
-            (Kind::Bar, _) => {
-                self.music.begin_bar(&self.context);
-                State::Bar
-            }
-            (Kind::Metre, _) => {
-                self.context.metre = value;
-                self.stated |= !lexicon.says_tempos();
-                State::Metre
-            }
-            (Kind::Tempo, _) => {
-                self.tempo = value;
-                self.stated = true;
-                State::Tempo
-            }
-            (Kind::Chord, _) => State::Chord,
-            (Kind::Rest, State::Bar | State::Metre | State::Tempo | State::Chord)
-                if lexicon.rest().is_some() =>
-            {
-                State::Rest
-            }
-            (Kind::Eos, _) => State::End,
-            _ => {
-                self.music.accept(&self.context, kind, value);
-                State::Music
-            }
-        };
+        self.take(kind, value);
         Ok(())
+    }
+
+    fn advance(&mut self, token: Token) {
+        if let Some((kind, value)) = self.context.lexicon.word(token) {
+            self.take(kind, value);
+        }
     }
 
     fn boxed_clone(&self) -> Box<dyn Grammar> {

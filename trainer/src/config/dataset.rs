@@ -133,6 +133,9 @@ pub struct Config {
     pub trim_silence: bool,
     /// Which files are left out for an earlier one.
     pub drop_duplicates: DropDuplicates,
+    /// Byte pairs that are learned from the training split and merged in front of a model; 0 is
+    /// off.
+    pub merges: usize,
 }
 
 /// An encoding, by Famam's names.
@@ -156,6 +159,7 @@ impl EncoderType {
             Spec::Multitrack(_) => Self::Multitrack,
             Spec::Remi(_) => Self::Remi,
             Spec::Event(_) => Self::Event,
+            Spec::Merged { base, .. } => Self::of(base),
             Spec::Mmm(_) => Self::Mmm,
         }
     }
@@ -260,6 +264,7 @@ impl Default for Config {
             merge_classes: MergeClasses::All(false),
             trim_silence: false,
             drop_duplicates: DropDuplicates::None,
+            merges: 0,
         }
     }
 }
@@ -314,7 +319,7 @@ impl Config {
         })
     }
 
-    /// The encoding that the config asks for.
+    /// The encoding that the config asks for; what it merges is learned when it is built.
     pub fn encoding(&self) -> Spec {
         let velocity_bins = match self.encode_velocity {
             true => self.velocity_bins,
@@ -371,6 +376,17 @@ impl Config {
         ];
         let asked = notes.into_iter().filter(|(asked, _)| *asked);
         asked.map(|(_, note)| note).collect()
+    }
+
+    /// The shifts by which training transposes, in semitones: ascending, 0 among them.
+    pub fn shifts(&self) -> Vec<i32> {
+        let mut shifts = vec![0];
+        if self.enable_transposition {
+            shifts.extend(&self.transposition_semitones);
+            shifts.sort_unstable();
+            shifts.dedup();
+        }
+        shifts
     }
 
     /// The factors by which training varies tempos: evenly from slowest to fastest, and 1.

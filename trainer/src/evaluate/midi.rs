@@ -33,7 +33,7 @@ pub(super) fn data_set(
         max_duration_bars: settings.max_duration_bars,
         max_metre_bars: settings.max_metre_bars,
         velocity_bins: settings.velocity_bins,
-        window_bars: match spec {
+        window_bars: match spec.base() {
             encoding::Spec::Mmm(settings) => settings.window_bars,
             _ => Config::default().window_bars,
         },
