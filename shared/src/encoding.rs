@@ -265,13 +265,16 @@ pub trait Encoding: Send + Sync {
         Cow::Borrowed(tokens)
     }
 
-    /// Leaves bars of a stream's tracks open, those that `hides` says (asked once for each), and
-    /// fills them in after all that is known. Nothing in an encoding that cannot say it.
-    fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut() -> bool) {}
+    /// Leaves bars of a stream's tracks open, and fills them in after all that is known of their
+    /// window: those that `hides` says, asked once for each by its number in the stream and by what
+    /// plays it. Nothing in an encoding that cannot say it.
+    fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut(usize, Instrument) -> bool) {
+    }
 
     /// The tokens that bring the end of what is said together nearer, the best first.
     fn endings(&self) -> Vec<Token> {
-        vec![self.special().bar]
+        let rest = self.lexicon().rest();
+        [self.special().bar].into_iter().chain(rest).collect()
     }
 
     /// A whole stream for bars of a body: the head, then `tokens` (which start at a BAR) with the
@@ -301,7 +304,8 @@ pub trait Encoding: Send + Sync {
         let lexicon = self.lexicon();
         let tokens = self.alone(tokens);
         let mut stream = self.head(conditioning);
-        stream.extend([self.special().bar, first.metre, first.tempo]);
+        stream.push(self.special().bar);
+        stream.extend(lexicon.said(first));
         stream.extend_from_slice(&tokens[lexicon.after_state(&tokens)..]);
         if semitones != 0 {
             lexicon.transpose(&mut stream, semitones)?;

@@ -240,7 +240,8 @@ fn music_is_a_function_of_request_and_seed() {
     }
 }
 
-/// A step's cost is that of its state, which has one size: medians of steps taken in turns.
+/// A step's cost is that of its state, which has one size: the fastest twentieth of steps taken in turns, as other
+/// tests run meanwhile.
 #[test]
 fn a_step_costs_the_same_after_ten_thousand() {
     for model in timed() {
@@ -264,7 +265,7 @@ fn a_step_costs_the_same_after_ten_thousand() {
             }
             let [early, late] = times.map(|mut times| {
                 times.sort();
-                times[times.len() / 4].as_secs_f64() * 1e3
+                times[times.len() / 20].as_secs_f64() * 1e3
             });
             println!(
                 "{}, {precision:?}: {early:.3} ms at 10, {late:.3} ms at 10,000",

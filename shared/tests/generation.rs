@@ -10,12 +10,12 @@ use famam_shared::architecture::{Activation, Positions, Transformer};
 use famam_shared::bands::Bands;
 use famam_shared::encoding::{Conditioning, Spec, Token, mmm};
 use famam_shared::engine::{Engine, EngineError, Stream};
-use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request};
+use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request, fill_in};
 use famam_shared::instrument::{Instrument, InstrumentSet};
 use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
 use famam_shared::quantize::{self, quantize};
 use famam_shared::sampling;
-use famam_shared::score::{Metre, Note, Ticks};
+use famam_shared::score::{Metre, Note, Score, Ticks};
 use famam_shared::vocabulary::Vocabulary;
 use ndarray::{Array3, ArrayView3};
 
@@ -516,8 +516,11 @@ fn mmm(window_bars: u16, velocity_bins: u16) -> Spec {
 /// that were asked for, also where they are no whole windows.
 #[test]
 fn windows_give_whole_bars_of_the_instruments_that_are_asked_for() {
-    for (window, velocities) in [(1, 32), (2, 0), (4, 32), (8, 32)] {
-        let spec = mmm(window, velocities);
+    let mut specs = [(1, 32), (2, 0), (4, 32), (8, 32)].map(|(bars, bins)| mmm(bars, bins));
+    if let Spec::Mmm(settings) = &mut specs[2] {
+        (settings.music.chords, settings.music.rests) = (true, true);
+    }
+    for spec in specs {
         for (tokens, most) in [(64, 8), (150, 8), (1024, 2), (1024, 16)] {
             let oracle = oracle_in(spec.clone(), Context { tokens, bars: most });
             for (seed, asked) in [(1, 1), (2, 7), (3, 20)] {
@@ -598,4 +601,71 @@ fn a_window_follows_the_windows_before_it() {
         *encoding.bar_by_bar(&seen[head.len()..]),
         shown[head.len()..]
     );
+}
+
+/// Bars that are asked for again are other ones, all the rest of the piece stays as it is, and the
+/// model was given all of it that is near.
+#[test]
+fn bars_are_filled_in_given_all_the_others() {
+    let context = Context {
+        tokens: 4096,
+        bars: 16,
+    };
+    let oracle = oracle_in(mmm(4, 32), context);
+    let request = Request {
+        bars: 14,
+        ..request()
+    };
+    let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
+    assert_eq!(generator.by_ref().map(Result::unwrap).count(), 14);
+    let (piece, _) = quantize(&generator.score(), &quantize::Settings::default());
+    let bass = Instrument::new(33).unwrap();
+    let bar = |note: &Note| note.start.0 / (3 * 960);
+    let open = |bar: u32, instrument| instrument == bass && (bar == 5 || bar >= 12);
+    let fill = |score: &Score, seed| {
+        let request = Request { seed, ..request };
+        fill_in(&oracle, request, score, &open, Arc::default()).unwrap()
+    };
+    let filled = fill(&piece, 1);
+    assert_eq!(filled, fill(&piece, 1));
+    assert_ne!(filled, fill(&piece, 2));
+    assert_eq!(filled.bars().count(), piece.bars().count());
+    let notes = |score: &Score, opened: bool| -> Vec<(Instrument, Note)> {
+        let tracks = score.tracks.iter();
+        let notes =
+            tracks.flat_map(|track| track.notes.iter().map(|note| (track.instrument, *note)));
+        notes
+            .filter(|(by, note)| open(bar(note), *by) == opened)
+            .collect()
+    };
+    // A note may be cut where the same pitch is struck in a new bar.
+    let starts = |score: &Score| -> Vec<_> {
+        let notes = notes(score, false).into_iter();
+        notes
+            .map(|(by, note)| (by, note.start, note.pitch, note.velocity))
+            .collect()
+    };
+    assert_eq!(starts(&filled), starts(&piece));
+    assert_ne!(notes(&filled, true), notes(&piece, true));
+    // Nothing to fill in is nothing to do.
+    let runs = || oracle.log.clears.load(Ordering::Relaxed);
+    let before = runs();
+    let nothing = fill_in(&oracle, request, &piece, &|_, _| false, Arc::default());
+    assert_eq!((nothing.unwrap(), runs()), (piece.clone(), before));
+
+    let stopped = Arc::new(AtomicBool::new(true));
+    let error = fill_in(&oracle, request, &piece, &open, stopped).unwrap_err();
+    assert!(matches!(error, GenerationError::Cancelled));
+    let narrow = oracle_in(
+        mmm(4, 32),
+        Context {
+            tokens: 16,
+            bars: 8,
+        },
+    );
+    let error = fill_in(&narrow, request, &piece, &|_, _| true, Arc::default()).unwrap_err();
+    assert!(matches!(error, GenerationError::Narrow { .. }), "{error}");
+    let whole = oracle_in(Spec::Multitrack(Default::default()), context);
+    let error = fill_in(&whole, request, &piece, &open, Arc::default()).unwrap_err();
+    assert!(matches!(error, GenerationError::Whole), "{error}");
 }

@@ -263,7 +263,7 @@ impl<'a> Draw<'a> {
         let mut tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
         if self.encoding.window_bars().is_some() && rng.random_bool(self.fill_in) {
             let share = rng.random_range(0.0..MOST_OPEN);
-            let hides = &mut || rng.random_bool(share);
+            let hides = &mut |_, _| rng.random_bool(share);
             self.encoding.fill_in(&mut tokens, hides);
         }
         let mut segment = Segment {
@@ -380,7 +380,7 @@ impl<'a> Draw<'a> {
         let end = if fits > start {
             bar(fits)
         } else {
-            begin + room
+            bar(start + 1).min(begin + room)
         };
         let (kept, asked) = (fits - start, whole - start);
         let asked = match self.segment_bars {

@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::training::Config;
 use crate::dataset;
-use crate::model::{Model, WeightsError};
+use crate::model::{Model, WeightsError, is_adapter};
 use crate::pretrained::Origin;
 
 /// The format's version that this build writes; older ones open, newer ones are refused.
@@ -284,8 +284,18 @@ pub(crate) fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, Error> {
 }
 
 impl Checkpoint {
-    /// The model, whose weights are taken out of the tensors.
+    /// The model, its adapters merged into its weights where it has some. Both are taken out of the
+    /// tensors.
     pub fn model(&mut self) -> Result<Model, WeightsError> {
+        let model = self.model_in_training()?;
+        Ok(match self.state.config.lora {
+            Some(_) => model.merged(),
+            None => model,
+        })
+    }
+
+    /// The model as training has it, with its adapters beside its weights.
+    pub fn model_in_training(&mut self) -> Result<Model, WeightsError> {
         let names = self
             .state
             .architecture
@@ -295,7 +305,14 @@ impl Checkpoint {
         let weights = names
             .filter_map(|name| self.tensors.remove_entry(&name))
             .collect();
-        Model::from_weights(&self.state.architecture, weights, Device::Cpu)
+        let model = Model::from_weights(&self.state.architecture, weights, Device::Cpu)?;
+        match &self.state.config.lora {
+            Some(lora) => {
+                let adapters = self.tensors.extract_if(|name, _| is_adapter(name));
+                model.with_adapters(lora, adapters.collect())
+            }
+            None => Ok(model),
+        }
     }
 }
 

@@ -70,20 +70,21 @@ impl Settings {
                 OptimizerKind::Adam | OptimizerKind::Sgd | OptimizerKind::Rmsprop => 0.0,
             },
             kind: match config.precision {
-                Precision::Fp32 => Kind::Float,
+                Precision::Fp32 | Precision::Auto => Kind::Float,
                 Precision::Bf16 => Kind::BFloat16,
             },
         }
     }
 }
 
-/// A slot for each weight.
+/// A slot for each of what is trained: weights, or adapters and rows of tables.
 pub fn slots(kind: OptimizerKind, weights: &[(String, Tensor)]) -> Vec<Slot> {
     weights
         .iter()
         .map(|(name, weight)| {
             let matrix = weight.dim() == 2;
-            let table = name == "embedding.weight" || name == "positions.weight";
+            let rows = name.ends_with(".rows");
+            let table = name == "embedding.weight" || name == "positions.weight" || rows;
             let outer = table || name == "head.weight";
             let rule = match kind {
                 OptimizerKind::Muon if matrix && !outer => Rule::Muon,
@@ -130,7 +131,9 @@ impl Slot {
         {
             let name = format!("{kind}.{name}");
             match moments.remove(&name) {
-                Some(stored) if stored.size() == moment.size() => *moment = stored,
+                Some(stored) if stored.size() == moment.size() => {
+                    *moment = stored.to_device(moment.device());
+                }
                 _ => return Err(name),
             }
         }

@@ -26,6 +26,8 @@ pub struct Pretrained {
     pub vocabulary: Vocabulary,
     /// What plays together in them.
     pub bands: Bands,
+    /// Tokens by which its vocabulary has grown, the last ones.
+    pub grown: usize,
     /// Its encoding.
     pub spec: encoding::Spec,
     weights: HashMap<String, Tensor>,
@@ -88,14 +90,23 @@ impl Pretrained {
         }
         let path = checkpoint::find(path);
         let bytes = checkpoint::bytes(&path)?;
-        let stored = checkpoint::of_bytes(&path, &bytes)?;
+        let mut stored = checkpoint::of_bytes(&path, &bytes)?;
+        let origin = Origin::new(stored.state.config.model_name.clone(), &bytes);
+        let model = stored.model().map_err(|source| Error::Weights {
+            name: origin.name.clone(),
+            source,
+        })?;
+        let weights = model.weights().iter();
         Ok(Self {
-            origin: Origin::new(stored.state.config.model_name, &bytes),
+            origin,
+            weights: weights
+                .map(|(name, weight)| (name.clone(), weight.detach()))
+                .collect(),
+            grown: 0,
             architecture: stored.state.architecture,
             vocabulary: stored.state.vocabulary,
             bands: stored.state.bands,
             spec: stored.state.encoding,
-            weights: stored.tensors,
         })
     }
 
@@ -120,6 +131,7 @@ impl Pretrained {
         Ok(Self {
             origin: Origin::new(manifest.name, &bundle.model),
             weights: weights.collect(),
+            grown: 0,
             architecture: manifest.architecture,
             vocabulary: manifest.vocabulary,
             bands: manifest.bands,
@@ -164,6 +176,7 @@ impl Pretrained {
             Architecture::Lstm(l) => l.vocabulary += grown,
             Architecture::Rwkv(r) => r.vocabulary += grown,
         }
+        self.grown += grown;
         Ok(())
     }
 

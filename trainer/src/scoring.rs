@@ -96,9 +96,14 @@ pub fn windows(
     };
     // A window that is cut inside of a bar is not cut between BAR and what it states.
     let cut = |end: usize| {
-        let states = |i: &usize| !matches!(encoding.kind(tokens[*i]), "bar" | "metre" | "tempo");
+        let states = |i: &usize| {
+            !matches!(
+                encoding.kind(tokens[*i]),
+                "bar" | "metre" | "tempo" | "chord"
+            )
+        };
         let end = end.min(tokens.len());
-        (end.saturating_sub(3)..end)
+        (end.saturating_sub(4)..end)
             .rev()
             .find(states)
             .map_or(end, |i| i + 1)
@@ -115,6 +120,8 @@ pub fn windows(
         let mut music = Vec::with_capacity(range.len() + 1);
         if tokens[range.start] != encoding.special().bar {
             music.push(encoding.special().bar);
+            let stated = tokens[bar(state)..].iter().take(4);
+            music.extend(stated.filter(|token| encoding.kind(**token) == "chord"));
         }
         music.extend_from_slice(&tokens[range.clone()]);
         let stream = encoding.segment(conditioning, &music, body.states[state], 0);
@@ -242,6 +249,8 @@ pub struct Nats {
     pub free: f64,
     /// Of the model among the tokens that the grammar allows.
     pub in_grammar: f64,
+    /// Whether the model held the token for the likeliest, as training counts it: without the grammar.
+    pub right: bool,
 }
 
 /// Scores all windows: calls `each` with the window, the index of a token in it and its nats, in
@@ -339,7 +348,12 @@ impl<'a> Judge<'a> {
             }
             None => free,
         };
-        Nats { free, in_grammar }
+        let likeliest = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        Nats {
+            free,
+            in_grammar,
+            right: likeliest == Some(usize::from(token)),
+        }
     }
 }
 

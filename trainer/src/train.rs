@@ -17,21 +17,28 @@ use famam_shared::encoding::Encoding;
 use crate::batches::{Draw, Music, Purpose, Segment};
 use crate::checkpoint::{self, BEST, DataSet, LAST, Progress, Record, State};
 use crate::config;
-use crate::config::training::Config;
+use crate::config::training::{Config, Precision};
 use crate::dataset::{self, Dataset};
-use crate::model::Model;
+use crate::device::{self, Machine};
+use crate::model::{Model, WeightsError};
 use crate::pretrained::{self, Pretrained};
-use crate::schedule;
+use crate::{memory, schedule, stop};
 
 mod curves;
+mod forecast;
 mod log;
+mod need;
+mod prefetch;
 mod progress;
 pub mod ranks;
 mod rescue;
 mod tensorboard;
 mod workers;
 
+pub use forecast::{Forecast, forecast};
 use log::Log;
+pub use need::{Need, TooMuch};
+use prefetch::Prefetch;
 use progress::Display;
 use ranks::Ranks;
 use rescue::Kept;
@@ -55,7 +62,10 @@ pub struct Args {
     /// Folder for checkpoints; goes on where a run of the same config stopped in it [default: the config's output_dir]
     #[arg(long)]
     pub output: Option<PathBuf>,
-    /// Threads [default: all cores]
+    /// What to train on: auto takes a CUDA GPU where there is one; mps, a Mac's GPU, is untested
+    #[arg(long, value_enum, default_value_t)]
+    pub device: device::Choice,
+    /// Threads on the processor [default: all cores]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Stops after so many minutes, to go on another time
@@ -72,6 +82,9 @@ pub enum Error {
     /// A path of the config.
     #[error(transparent)]
     Path(#[from] config::UnsetVariable),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] device::Error),
     /// The data set.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
@@ -81,6 +94,14 @@ pub enum Error {
     /// The model to start from.
     #[error(transparent)]
     Pretrained(#[from] pretrained::Error),
+    /// Adapters of no model.
+    #[error(
+        "lora adapts a model that was trained before: name it by --from, or leave lora out of the config"
+    )]
+    NothingToAdapt,
+    /// Adapters that do not fit the model.
+    #[error(transparent)]
+    Adapters(#[from] WeightsError),
     /// A split has no pieces.
     #[error("the data set {path} has no {split} pieces: build it from more songs")]
     Empty {
@@ -129,6 +150,21 @@ pub enum Error {
         /// Where the checkpoint is.
         folder: String,
     },
+    /// A step would take more memory than there is.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
+    /// A step took more memory than there is.
+    #[error(
+        "memory ran out in step {step}: of half of it, {advice}; {folder} keeps the last checkpoint"
+    )]
+    Exhausted {
+        /// The step.
+        step: u64,
+        /// What would take half of it.
+        advice: String,
+        /// Where the checkpoint is.
+        folder: String,
+    },
     /// The ranks of an MPI job do not come together, or one is lost.
     #[error(transparent)]
     Ranks(#[from] ranks::Error),
@@ -161,8 +197,8 @@ pub enum End {
     Interrupted,
 }
 
-/// Runs `famam-trainer train`.
-pub fn run(args: &Args) -> Result<(), Error> {
+/// Runs `famam-trainer train`; why it ended.
+pub fn run(args: &Args) -> Result<End, Error> {
     let stop = Arc::new(AtomicBool::new(false));
     let ranks = Ranks::join(stop.clone())?;
     let rank = ranks.rank();
@@ -175,13 +211,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     })
 }
 
-fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Error> {
+fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<End, Error> {
     let leads = ranks.leads();
     let say = |line: String| {
         if leads {
             eprintln!("{line}");
         }
     };
+    // Before the first tensor.
+    let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
+    let machine = args.device.open(threads, ranks.rank())?;
     let mut config = Config::load(&args.config)?.of_ranks(ranks.count());
     for warning in config.warnings() {
         say(format!("note: {warning}"));
@@ -216,10 +255,10 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
         path: args.dataset.display().to_string(),
         hash: data_set.hash().to_owned(),
     };
-    stop_on_signal(&ranks, stop.clone());
+    let _asked = stop_on_signal(&ranks, stop.clone());
     let limit = args.max_minutes.map(minutes);
-    let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
-    let mut run = Run::open_among(ranks, config, &music, named, from, &folder, threads)?;
+    memory::silence_exhaustion();
+    let mut run = Run::open_among(ranks, config, &music, named, from, &folder, machine)?;
     let end = run.train(&stop, limit);
     if let Err(Error::Ranks(_)) = &end
         && let Some(step) = run.ranks.rescue().save()?
@@ -236,7 +275,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
         ),
         End::Interrupted => "stopped and saved; the same command goes on".to_owned(),
     });
-    Ok(())
+    Ok(end)
 }
 
 /// A length of time; what is longer than can be said is as good as for ever.
@@ -244,33 +283,25 @@ fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes.max(0.0) * 60.0).unwrap_or(Duration::MAX)
 }
 
-/// Has Ctrl+C (or a request to terminate) set the flag; a second one ends the process. The first of
-/// several ranks saves at once: another one may have died, after which mpirun gives it a second.
-fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) {
-    let (leads, alone) = (ranks.leads(), ranks.count() == 1);
+/// Has Ctrl+C (or a request to terminate) set the flag, while what is returned lives; a second one ends the
+/// process. Of several ranks those that can save at once: another one may have died, after which mpirun gives
+/// them a second.
+fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) -> stop::Stop {
+    let (rank, alone) = (ranks.rank(), ranks.count() == 1);
     let rescue = ranks.rescue().clone();
-    let handler = move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        match rescue.save() {
-            _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
-            _ if !leads => {}
-            Ok(Some(step)) => eprintln!("\ntold to stop; saved after step {step}"),
-            Ok(None) => eprintln!("\ntold to stop"),
-            Err(error) => eprintln!("\ntold to stop, but not saved: {error}"),
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("note: Ctrl+C will not save ({error})");
-    }
+    stop::on_signal_with(stop, move || match rescue.save() {
+        _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
+        Ok(Some(step)) => eprintln!("\nrank {rank} was told to stop: saved after step {step}"),
+        Ok(None) => {}
+        Err(error) => eprintln!("\nrank {rank} was told to stop, but could not save: {error}"),
+    })
 }
 
 /// A run: its model, its optimizer and where it stands.
 pub struct Run<'a> {
     state: State,
     folder: PathBuf,
-    draw: Draw<'a>,
+    draw: Arc<Draw<'a>>,
     validation: Vec<Segment>,
     encoding: &'a dyn Encoding,
     workers: Workers,
@@ -278,6 +309,8 @@ pub struct Run<'a> {
     /// Of the rank that writes.
     log: Option<Log>,
     steps: u64,
+    /// What a step takes of this process, and its tokens.
+    need: (Need, u64),
     validation_every: u64,
     sample_every: Option<u64>,
 }
@@ -290,7 +323,7 @@ impl<'a> Run<'a> {
         data_set: DataSet,
         from: Option<Pretrained>,
         folder: &Path,
-        threads: usize,
+        machine: impl Into<Machine>,
     ) -> Result<Self, Error> {
         Self::open_among(
             Ranks::alone(),
@@ -299,7 +332,7 @@ impl<'a> Run<'a> {
             data_set,
             from,
             folder,
-            threads,
+            machine.into(),
         )
     }
 
@@ -307,13 +340,14 @@ impl<'a> Run<'a> {
     /// ([`Config::of_ranks`]).
     pub fn open_among(
         ranks: Ranks,
-        config: Config,
+        mut config: Config,
         music: &'a Music,
         data_set: DataSet,
         from: Option<Pretrained>,
         folder: &Path,
-        threads: usize,
+        machine: Machine,
     ) -> Result<Self, Error> {
+        let Machine { device, threads } = machine;
         let empty = |split| Error::Empty {
             path: data_set.path.clone(),
             split,
@@ -357,7 +391,12 @@ impl<'a> Run<'a> {
         }
         let count = config.validation_segments;
         let validation = validation.segments(Purpose::Validation, |segments, _| segments >= count);
-        let (epoch, lost) = steps_of_an_epoch(&config, music, &draw);
+        let Epoch {
+            steps: epoch,
+            lost,
+            tokens,
+        } = Epoch::measure(&config, music, &draw);
+        let tokens = tokens.div_ceil(ranks.count() as u64);
         if lost > 0.0 && ranks.leads() {
             eprintln!(
                 "note: {:.1} % of the bars that segments were to have are left out at their ends, as they would be \
@@ -365,6 +404,16 @@ impl<'a> Run<'a> {
                 100.0 * lost,
                 config.max_seq_length
             );
+        }
+        let need = Need::new(
+            &config,
+            &config.architecture(music.encoding.vocabulary_size()),
+            threads,
+        );
+        if device == tch::Device::Cpu
+            && let Some(free) = memory::available()
+        {
+            need.check(&config, tokens, free)?;
         }
         let steps = config.steps.unwrap_or(config.epochs.saturating_mul(epoch));
         let validation_every = config.validation_every.unwrap_or(epoch);
@@ -380,6 +429,10 @@ impl<'a> Run<'a> {
             if state.from != from.map(|from| from.origin) {
                 return Err(another("model that it started from (--from)"));
             }
+            if config.precision == Precision::Auto {
+                // A run that began on another device stays what it is.
+                config.precision = state.config.precision.on(device);
+            }
             if !same_run(&state.config, &config) {
                 return Err(another("config"));
             }
@@ -391,8 +444,9 @@ impl<'a> Run<'a> {
                 path: last.display().to_string(),
                 what,
             };
-            let model = stored.model().map_err(|error| wrong(error.to_string()))?;
-            let model = model.with_precision(config.precision);
+            let model = stored.model_in_training();
+            let model = model.map_err(|error| wrong(error.to_string()))?;
+            let model = model.with_precision(config.precision).to_device(device);
             let mut workers = Workers::new(model, &config, threads);
             workers
                 .restore(&mut stored.tensors)
@@ -413,16 +467,23 @@ impl<'a> Run<'a> {
             let (model, origin, bands) = match from {
                 Some(from) => {
                     let (origin, bands) = (from.origin.clone(), from.bands.clone());
-                    (from.model()?, Some(origin), music.bands().or(bands))
+                    let grown = from.grown;
+                    let mut model = from.model()?;
+                    if let Some(lora) = &config.lora {
+                        model = model.adapt(lora, grown, config.random_seed)?;
+                    }
+                    (model, Some(origin), music.bands().or(bands))
                 }
+                None if config.lora.is_some() => return Err(Error::NothingToAdapt),
                 None => {
                     let architecture = config.architecture(music.encoding.vocabulary_size());
                     let model = Model::new(&architecture, config.random_seed, tch::Device::Cpu);
                     (model, None, music.bands())
                 }
             };
+            config.precision = config.precision.on(device);
             let architecture = model.architecture().clone();
-            let model = model.with_precision(config.precision);
+            let model = model.with_precision(config.precision).to_device(device);
             let workers = Workers::new(model, &config, threads);
             let state = State {
                 version: checkpoint::VERSION,
@@ -447,12 +508,13 @@ impl<'a> Run<'a> {
                 .map(|epochs| epochs.saturating_mul(epoch)),
             state,
             folder: folder.to_owned(),
-            draw,
+            draw: Arc::new(draw),
             validation,
             encoding: &*music.encoding,
             workers,
             ranks,
             steps,
+            need: (need, tokens),
             validation_every,
         })
     }
@@ -464,6 +526,29 @@ impl<'a> Run<'a> {
 
     /// Trains until the end, `stop`, or `limit`.
     pub fn train(&mut self, stop: &AtomicBool, limit: Option<Duration>) -> Result<End, Error> {
+        let (draw, config) = (self.draw.clone(), self.state.config.clone());
+        let segments = |step| segments_of_step(&config, &draw, step);
+        let first = self.state.progress.step + 1;
+        let run = || Prefetch::during(first, segments, |ahead| self.go(ahead, stop, limit));
+        memory::guarded(run).unwrap_or_else(|memory::Exhausted| {
+            let (need, tokens) = self.need;
+            let (step, config) = (self.state.progress.step + 1, &self.state.config);
+            // The estimate was too low, or others took memory, too.
+            let advice = need.advice(config, tokens, need.of(tokens) / 2);
+            Err(Error::Exhausted {
+                step,
+                advice,
+                folder: self.folder.display().to_string(),
+            })
+        })
+    }
+
+    fn go(
+        &mut self,
+        ahead: &Prefetch<Vec<Segment>>,
+        stop: &AtomicBool,
+        limit: Option<Duration>,
+    ) -> Result<End, Error> {
         let begin = Instant::now();
         let mut saved = Instant::now();
         let every = minutes(self.state.config.checkpoint_minutes);
@@ -489,14 +574,14 @@ impl<'a> Run<'a> {
             if self.ranks.any(enough || stop.load(Ordering::Relaxed))? {
                 break End::Interrupted;
             }
-            self.step(&mut display)?;
+            self.step(ahead.next(), &mut display)?;
             let step = self.state.progress.step;
             if self
                 .sample_every
                 .is_some_and(|every| step.is_multiple_of(every))
             {
                 if let Some(log) = &self.log {
-                    log.sample(&self.state, self.workers.model());
+                    log.sample(&self.state, &self.workers.model().merged());
                 }
             }
             // A step that was skipped changed nothing: what is validated is the last good model.
@@ -517,13 +602,12 @@ impl<'a> Run<'a> {
         step.is_multiple_of(self.validation_every) || step == self.steps
     }
 
-    fn step(&mut self, display: &mut Display) -> Result<(), Error> {
+    fn step(&mut self, segments: Vec<Segment>, display: &mut Display) -> Result<(), Error> {
         let begin = Instant::now();
         let State {
             config, progress, ..
         } = &mut self.state;
         let number = progress.step + 1;
-        let segments = segments_of_step(config, &self.draw, number);
         let rate = schedule::learning_rate(config, number, self.steps);
         let tokens: usize = segments.iter().map(|segment| segment.tokens.len()).sum();
         let gradients = self
@@ -613,9 +697,10 @@ impl<'a> Run<'a> {
         self.save(LAST)
     }
 
-    /// What a signal saves: of one process nothing, as it goes on to the end of its step.
+    /// What a signal saves: of one process nothing, as it goes on to the end of its step; of several
+    /// ranks the same by the first two, as one of them may be the one that died.
     fn kept(&self) -> Option<Kept> {
-        (self.ranks.leads() && self.ranks.count() > 1).then(|| Kept {
+        (self.ranks.count() > 1 && self.ranks.rank() < 2).then(|| Kept {
             path: self.folder.join(LAST),
             state: self.state.clone(),
             tensors: self.workers.tensors(),
@@ -644,6 +729,7 @@ fn same_run(a: &Config, b: &Config) -> bool {
         tensorboard_log_dir: String::new(),
         sample_every_epochs: None,
         checkpoint_minutes: 1.0,
+        gradient_checkpointing: false,
         epochs: 1,
         steps: None,
         use_early_stopping: true,
@@ -663,20 +749,36 @@ fn segments_of_step(config: &Config, draw: &Draw, step: u64) -> Vec<Segment> {
     })
 }
 
-/// Steps that see as many tokens as the training split has, about, and the share of bars that
-/// segments lose: measured on the first 20.
-fn steps_of_an_epoch(config: &Config, music: &Music, draw: &Draw) -> (u64, f64) {
-    let sample = 20;
-    let (mut tokens, mut asked, mut lost) = (0, 0, 0);
-    for segment in (1..=sample).flat_map(|step| segments_of_step(config, draw, step)) {
-        // Pieces are counted with nothing merged.
-        tokens += music
-            .encoding
-            .expand(&segment.tokens[segment.first..])
-            .len();
-        asked += segment.asked_bars;
-        lost += segment.lost_bars;
+/// What the steps of a run are like: measured on the first 20.
+struct Epoch {
+    /// Steps that see as many tokens as the training split has, about.
+    steps: u64,
+    /// Share of bars that segments lose.
+    lost: f64,
+    /// Tokens of the largest step.
+    tokens: u64,
+}
+
+impl Epoch {
+    fn measure(config: &Config, music: &Music, draw: &Draw) -> Self {
+        let sample = 20;
+        let (mut scored, mut asked, mut lost, mut most) = (0, 0, 0, 0);
+        for step in 1..=sample {
+            let segments = segments_of_step(config, draw, step);
+            for segment in &segments {
+                // Pieces are counted with nothing merged.
+                let learned = &segment.tokens[segment.first..];
+                scored += music.encoding.expand(learned).len();
+                asked += segment.asked_bars;
+                lost += segment.lost_bars;
+            }
+            most = most.max(segments.iter().map(|segment| segment.tokens.len()).sum());
+        }
+        let steps = (music.train_tokens() * sample).div_ceil(scored.max(1) as u64);
+        Self {
+            steps: steps.max(1),
+            lost: lost as f64 / asked.max(1) as f64,
+            tokens: most as u64,
+        }
     }
-    let steps = (music.train_tokens() * sample).div_ceil(tokens.max(1) as u64);
-    (steps.max(1), lost as f64 / asked.max(1) as f64)
 }

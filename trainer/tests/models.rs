@@ -456,8 +456,8 @@ fn every_backbone_learns_a_few_segments_by_heart() {
             piece_balance: 1.0,
             batch_size: 8,
             micro_batch_tokens: 1024,
-            steps: Some(400),
-            validation_every: Some(50),
+            steps: Some(240),
+            validation_every: Some(60),
             validation_segments: 1,
             ..backbone
         };

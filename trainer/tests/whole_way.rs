@@ -17,7 +17,7 @@ use famam_shared::manifest::Precision;
 use famam_shared::midi;
 use famam_shared::score::{Metre, Tempo};
 use famam_trainer::checkpoint::{self, BEST, LAST};
-use famam_trainer::config::training::Config;
+use famam_trainer::config::training::{Config, ModelType};
 use famam_trainer::dataset::Dataset;
 use music::{song, tiny};
 use serde_json::{Value, json};
@@ -336,6 +336,38 @@ fn merged_byte_pairs_go_the_same_way() {
             // It begins where the model stood.
             let loss = start(folder, &output)["validation_loss"].as_f64().unwrap();
             assert!(loss < 8.0, "{loss}");
+        }
+    }
+}
+
+#[test]
+fn recurrent_backbones_go_the_same_way() {
+    let rwkv = Config {
+        model_type: ModelType::Rwkv,
+        ..tiny()
+    };
+    let lstm = Config {
+        model_type: ModelType::Lstm,
+        lstm_units: vec![32, 24],
+        attention_window: Some(24),
+        ..tiny()
+    };
+    for (config, line) in [
+        (rwkv, "RWKV, 1 layers, d = 32"),
+        (
+            lstm,
+            "LSTM of [32, 24] units, d = 32, attention over 24 outputs",
+        ),
+    ] {
+        let folder = trained(&config);
+        let folder = folder.path();
+        for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
+            let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
+            let output = export(folder, &arguments);
+            assert!(output.status.success(), "{}", said(&output));
+            play(&Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap());
+            let said = run(folder, &["info", file]);
+            assert!(said.contains(line), "{said}");
         }
     }
 }

@@ -76,7 +76,7 @@ impl Encoding for Merged {
         Cow::Owned(self.base.bar_by_bar(&self.expand(tokens)).into_owned())
     }
 
-    fn fill_in(&self, stream: &mut Vec<Token>, hides: &mut dyn FnMut() -> bool) {
+    fn fill_in(&self, stream: &mut Vec<Token>, hides: &mut dyn FnMut(usize, Instrument) -> bool) {
         self.base.fill_in(stream, hides);
     }
 

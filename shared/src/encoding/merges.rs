@@ -222,6 +222,8 @@ fn is_music(lexicon: &Lexicon, token: Token) -> bool {
         | Kind::AnyInstruments
         | Kind::Metre
         | Kind::Tempo
+        | Kind::Chord
+        | Kind::Rest
         | Kind::Track
         | Kind::Density
         | Kind::BarStart

@@ -322,14 +322,14 @@ impl recurrent::Graph for Arc<Shared> {
         &self,
         ids: &[Token],
         batch: usize,
-        state: &[Vec<f32>],
+        state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let run = || -> ort::Result<Vec<Vec<f32>>> {
             let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
             let ids = Tensor::from_array(([batch, ids.len() / batch], ids))?;
             let mut inputs = vec![("ids", ids.into_dyn())];
             for (described, values) in self.manifest.state.iter().zip(state) {
-                let tensor = Tensor::from_array((described.shape(batch, 0), values.clone()))?;
+                let tensor = Tensor::from_array((described.shape(batch, 0), values))?;
                 inputs.push((described.input.as_str(), tensor.into_dyn()));
             }
             let mut session = self.session.lock();

@@ -252,7 +252,7 @@ impl recurrent::Graph for Arc<Shared> {
         &self,
         ids: &[Token],
         batch: usize,
-        state: &[Vec<f32>],
+        state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let ids: Vec<i32> = ids.iter().map(|&id| i32::from(id)).collect();
         let ids = Tensor::from_data(&[batch, ids.len() / batch][..], ids);
@@ -264,7 +264,7 @@ impl recurrent::Graph for Arc<Shared> {
                 .zip(tensors)
                 .map(|(&id, (described, values))| {
                     let shape = described.shape(batch, 0);
-                    (id, Tensor::from_data(&shape[..], values.clone()).into())
+                    (id, Tensor::from_data(&shape[..], values).into())
                 }),
         );
         let failed = |why: String| EngineError::Runtime {

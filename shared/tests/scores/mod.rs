@@ -136,6 +136,26 @@ fn settings() -> Vec<quantize::Settings> {
             velocity_bins: 0,
             ..default.clone()
         }])
+        .chain([
+            quantize::Settings {
+                chords: true,
+                rests: true,
+                ..default.clone()
+            },
+            quantize::Settings {
+                positions_per_bar: 48,
+                velocity_bins: 0,
+                rests: true,
+                tempos: false,
+                ..default.clone()
+            },
+            quantize::Settings {
+                chords: true,
+                tempos: false,
+                time_signature: Some((3, 4)),
+                ..default.clone()
+            },
+        ])
         .collect()
 }
 

@@ -2,16 +2,15 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use famam_shared::say::say;
 use serde::de::DeserializeOwned;
 
 use super::{Error, build};
 use crate::config::dataset::{
     ClassName, Config, DropDuplicates, GenreFrom, MergeClasses, SmallGenres,
 };
-use crate::parallel;
+use crate::{parallel, stop};
 
 /// Builds a data set (one HDF5 file) from folders of MIDI files.
 ///
@@ -163,14 +162,13 @@ impl Args {
 pub fn run(args: &Args) -> Result<(), Error> {
     let config = args.config()?;
     let threads = args.threads.map_or_else(parallel::cores, NonZero::get);
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    if let Err(error) = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
-        eprintln!("note: Ctrl+C will leave a hidden file beside the data set ({error})");
-    }
+    let stop = stop::on_signal();
     let summary = build(&config, threads, &stop)?;
     if config.verbose {
-        println!("{summary}\nwritten     {}", config.output_path);
+        say(format_args!(
+            "{summary}\nwritten     {}",
+            config.output_path
+        ));
     }
     Ok(())
 }

@@ -95,6 +95,15 @@ pub struct Config {
     pub velocity_bins: u16,
     /// Bars that `mmm` says together, track by track.
     pub window_bars: u16,
+    /// Whether each bar says its chord.
+    pub encode_chords: bool,
+    /// Whether a bar without music says that it rests.
+    pub encode_rests: bool,
+    /// Whether tempos are said; all music is at 120 where not.
+    pub encode_tempo: bool,
+    /// Whether metres are said. Where not, `time_signature` is that of all music: files with another
+    /// are left out.
+    pub encode_metre: bool,
     /// Share of the songs that go to validation.
     pub validation_fraction: f64,
     /// Share of the songs that go to test.
@@ -237,6 +246,10 @@ impl Default for Config {
             max_metre_bars: 2,
             velocity_bins: 32,
             window_bars: 4,
+            encode_chords: false,
+            encode_rests: false,
+            encode_tempo: true,
+            encode_metre: true,
             validation_fraction: 0.05,
             test_fraction: 0.0,
             genre_from: GenreFrom::Table,
@@ -317,6 +330,10 @@ impl Config {
             max_duration_bars: self.max_duration_bars,
             max_metre_bars: self.max_metre_bars,
             velocity_bins,
+            chords: self.encode_chords,
+            rests: self.encode_rests,
+            tempos: self.encode_tempo,
+            time_signature: (!self.encode_metre).then_some(self.time_signature),
         };
         match self.encoder_type {
             EncoderType::Multitrack => Spec::Multitrack(settings),

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::JsonError;
 
 mod check;
+mod lora;
+
+pub use lora::Lora;
 
 /// What is watched.
 const VAL_LOSS: &str = "val_loss";
@@ -142,6 +145,11 @@ pub struct Config {
     pub micro_batch_tokens: usize,
     /// What the blocks multiply in; all else, the weights and the head are 32-bit.
     pub precision: Precision,
+    /// Runs each layer again when its gradients are taken instead of keeping what it computed: less
+    /// memory, more time, the same losses.
+    pub gradient_checkpointing: bool,
+    /// Trains low-rank adapters of a model that was trained before, not its weights.
+    pub lora: Option<Lora>,
     /// Optimizer steps; overrides `epochs`.
     pub steps: Option<u64>,
     /// Share of `learning_rate` at which cosine and exponential end.
@@ -250,6 +258,8 @@ pub enum PositionsKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
+    /// bfloat16 on a CUDA GPU, 32-bit floats elsewhere.
+    Auto,
     /// 32-bit floats.
     Fp32,
     /// bfloat16: twice as fast where the processor has it (AVX512-BF16, AMX), slower where not.
@@ -318,7 +328,9 @@ impl Default for Config {
             batch_tokens: None,
             accumulation_steps: 1,
             micro_batch_tokens: 2048,
-            precision: Precision::Fp32,
+            precision: Precision::Auto,
+            gradient_checkpointing: false,
+            lora: None,
             steps: None,
             final_learning_rate: 0.0,
             transpose: None,

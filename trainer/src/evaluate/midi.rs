@@ -37,6 +37,11 @@ pub(super) fn data_set(
             encoding::Spec::Mmm(settings) => settings.window_bars,
             _ => Config::default().window_bars,
         },
+        encode_chords: settings.chords,
+        encode_rests: settings.rests,
+        encode_tempo: settings.tempos,
+        encode_metre: settings.time_signature.is_none(),
+        time_signature: settings.time_signature.unwrap_or((4, 4)),
         small_genres: SmallGenres::Any,
         min_files_per_genre: 1,
         ..Config::default()

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::norm::Norm;
 use super::wkv::wkv;
-use super::{Backbone, Dropout, Named, linear};
+use super::{Backbone, Dropout, Linear, Named, Tape};
 
 /// The largest value of a fresh embedding: small, so that its norm lets it move far at first (Peng et
 /// al. 2023, section 3.4, *small init embedding*).
@@ -25,10 +25,10 @@ struct TimeMixing {
     mix_value: Tensor,
     decay: Tensor,
     bonus: Tensor,
-    receptance: Tensor,
-    key: Tensor,
-    value: Tensor,
-    output: Tensor,
+    receptance: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
 }
 
 /// Mixes `[d_model]`.
@@ -36,11 +36,11 @@ struct ChannelMixing {
     mix_receptance: Tensor,
     mix_key: Tensor,
     /// `[d_model, d_model]`.
-    receptance: Tensor,
+    receptance: Linear,
     /// `[d_ff, d_model]`.
-    key: Tensor,
+    key: Linear,
     /// `[d_model, d_ff]`.
-    value: Tensor,
+    value: Linear,
 }
 
 /// The blocks and their norms.
@@ -97,6 +97,14 @@ impl Rwkv {
     pub(super) fn new(rwkv: &architecture::Rwkv, named: &Named) -> Self {
         let layers = (0..rwkv.layers).map(|l| {
             let time = |part: &str| named.get(&format!("layers.{l}.time_mixing.{part}"));
+            let time_map = |part: &str| {
+                let name = format!("layers.{l}.time_mixing.{part}.weight");
+                named.linear(&name)
+            };
+            let channel_map = |part: &str| {
+                let name = format!("layers.{l}.channel_mixing.{part}.weight");
+                named.linear(&name)
+            };
             let channel = |part: &str| named.get(&format!("layers.{l}.channel_mixing.{part}"));
             Layer {
                 time_mixing_norm: Norm::new(named, &format!("layers.{l}.time_mixing_norm")),
@@ -106,18 +114,18 @@ impl Rwkv {
                     mix_value: time("mix_value"),
                     decay: time("decay"),
                     bonus: time("bonus"),
-                    receptance: time("receptance.weight"),
-                    key: time("key.weight"),
-                    value: time("value.weight"),
-                    output: time("output.weight"),
+                    receptance: time_map("receptance"),
+                    key: time_map("key"),
+                    value: time_map("value"),
+                    output: time_map("output"),
                 },
                 channel_mixing_norm: Norm::new(named, &format!("layers.{l}.channel_mixing_norm")),
                 channel_mixing: ChannelMixing {
                     mix_receptance: channel("mix_receptance"),
                     mix_key: channel("mix_key"),
-                    receptance: channel("receptance.weight"),
-                    key: channel("key.weight"),
-                    value: channel("value.weight"),
+                    receptance: channel_map("receptance"),
+                    key: channel_map("key"),
+                    value: channel_map("value"),
                 },
             }
         });
@@ -131,42 +139,54 @@ impl Rwkv {
 
 impl Backbone for Rwkv {
     /// Dropout falls on the embeddings and on what each mixing adds.
-    fn hidden(&self, x: Tensor, lengths: &[i64], kind: Kind, dropout: &mut Dropout) -> Tensor {
+    fn hidden<'a>(
+        &'a self,
+        x: Tensor,
+        lengths: &'a [i64],
+        kind: Kind,
+        dropout: &mut Dropout,
+        tape: &mut Tape<'a>,
+    ) -> Tensor {
         let first = first(lengths, x.device());
         let mut x = dropout.apply(self.embedding_norm.apply(&x));
         for layer in &self.layers {
-            let h = layer.time_mixing_norm.apply(&x);
-            let read = layer.time_mixing.apply(&h, &first, kind);
-            x = &x + dropout.apply(read);
-            let h = layer.channel_mixing_norm.apply(&x);
-            let read = layer.channel_mixing.apply(&h, &first, kind);
-            x = &x + dropout.apply(read);
+            let first = first.shallow_clone();
+            x = tape.layer(x, dropout, move |x, dropout| {
+                let h = layer.time_mixing_norm.apply(x);
+                let read = layer.time_mixing.apply(&h, &first, kind, dropout);
+                let x = x + dropout.apply(read);
+                let h = layer.channel_mixing_norm.apply(&x);
+                let read = layer.channel_mixing.apply(&h, &first, kind, dropout);
+                x + dropout.apply(read)
+            });
         }
         self.final_norm.apply(&x)
     }
 }
 
 impl TimeMixing {
-    fn apply(&self, h: &Tensor, first: &Tensor, kind: Kind) -> Tensor {
+    fn apply(&self, h: &Tensor, first: &Tensor, kind: Kind, dropout: &mut Dropout) -> Tensor {
         let before = shift(h, first);
-        let of = |mix: &Tensor, weight: &Tensor| {
-            linear(&before.lerp_tensor(h, mix), weight, kind).to_kind(Kind::Float)
+        let mut of = |mix: &Tensor, map: &Linear| {
+            map.apply(&before.lerp_tensor(h, mix), kind, dropout)
+                .to_kind(Kind::Float)
         };
         let r = of(&self.mix_receptance, &self.receptance).sigmoid();
         let k = of(&self.mix_key, &self.key);
         let v = of(&self.mix_value, &self.value);
         let read = r * wkv(&k, &v, &self.decay.exp(), &self.bonus, first);
-        linear(&read, &self.output, kind).to_kind(Kind::Float)
+        self.output.apply(&read, kind, dropout).to_kind(Kind::Float)
     }
 }
 
 impl ChannelMixing {
-    fn apply(&self, h: &Tensor, first: &Tensor, kind: Kind) -> Tensor {
+    fn apply(&self, h: &Tensor, first: &Tensor, kind: Kind, dropout: &mut Dropout) -> Tensor {
         let before = shift(h, first);
-        let of = |mix: &Tensor, weight: &Tensor| linear(&before.lerp_tensor(h, mix), weight, kind);
+        let mut of =
+            |mix: &Tensor, map: &Linear| map.apply(&before.lerp_tensor(h, mix), kind, dropout);
         let r = of(&self.mix_receptance, &self.receptance).sigmoid();
         let k = of(&self.mix_key, &self.key).relu().square();
-        (r * linear(&k, &self.value, kind)).to_kind(Kind::Float)
+        (r * self.value.apply(&k, kind, dropout)).to_kind(Kind::Float)
     }
 }
 

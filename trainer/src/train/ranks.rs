@@ -211,7 +211,7 @@ impl Ranks {
 
     /// Ends the job well, once all ranks do. Where this is not called, because of an error, the
     /// launcher ends the others.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         if let Some(world) = self.world {
             world.finish();
         }

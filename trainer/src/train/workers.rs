@@ -36,15 +36,15 @@ pub struct Workers {
 impl Workers {
     /// `threads` workers on one model.
     pub fn new(model: Model, config: &Config, threads: usize) -> Self {
-        let slots = optimizer::slots(config.optimizer, model.weights());
+        let slots = optimizer::slots(config.optimizer, model.trained());
         let mut replicas: Vec<Model> = (1..threads).map(|_| model.replica()).collect();
         replicas.push(model);
         Self { replicas, slots }
     }
 
-    /// Weights and moments, by name.
+    /// Weights, adapters and moments, by name.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
-        let weights = self.replicas[0].weights().iter();
+        let weights = self.replicas[0].tensors();
         let weights = weights.map(|(name, weight)| (name.clone(), weight.detach()));
         let moments = self.slots.iter().flat_map(Slot::moments);
         weights
@@ -95,21 +95,24 @@ impl Workers {
         let mut parts = each(&mut self.replicas, micro, |model, (i, segments)| {
             let mut rng = ChaCha8Rng::seed_from_u64(!config.random_seed);
             rng.set_stream(number << 20 | i as u64);
-            let mut dropout =
-                Dropout::new(config.dropout_rate, rng).with_recurrent(config.recurrent_dropout);
+            let adapters = config.lora.as_ref().map_or(0.0, |lora| lora.dropout);
+            let mut dropout = Dropout::new(config.dropout_rate, rng)
+                .with_recurrent(config.recurrent_dropout)
+                .with_adapters(adapters);
             let mut batch = Ragged::new(
                 segments.iter().map(|s| (&s.tokens[..], s.first)),
                 model.device(),
             );
             dropout.hide(&mut batch.ids, config.token_dropout);
-            let loss = model.loss(&batch, &mut dropout, config.label_smoothing) * share;
-            loss.backward();
-            let gradients = model
-                .weights()
-                .iter()
-                .map(|(_, weight)| taken(weight))
-                .collect();
-            (loss.double_value(&[]), gradients)
+            let loss = model.backward(
+                &batch,
+                &mut dropout,
+                config.label_smoothing,
+                share,
+                config.gradient_checkpointing,
+            );
+            let trained = model.trained().iter();
+            (loss, trained.map(|(_, weight)| taken(weight)).collect())
         });
         let loss: f64 = parts.iter().map(|(loss, _)| loss).sum();
         let loss: f64 = ranks.sum(&[loss])?.iter().sum();

@@ -77,6 +77,9 @@ impl Config {
                 return value(field, number.to_string(), "a number from 0 to 1");
             }
         }
+        if let Some(lora) = &self.lora {
+            lora.check()?;
+        }
         if self.lr_schedule_type == ScheduleKind::Exponential && self.final_learning_rate == 0.0 {
             let expected = "above 0 with the schedule exponential, which never reaches 0";
             return value("final_learning_rate", "0".to_owned(), expected);
@@ -158,7 +161,7 @@ impl Config {
             || !units.iter().all(|units| (1..=8192).contains(units))
         {
             let expected = "1 to 128 layers of 1 to 8,192 units each";
-            return value("lstm_units", format!("{units:?}"), expected);
+            return value("lstm_units", json(units), expected);
         }
         if let Some(window) = self.attention_window
             && !(2..=self.max_seq_length.min(4096)).contains(&window)
