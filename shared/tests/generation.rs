@@ -306,7 +306,7 @@ fn a_model_of_merged_byte_pairs_is_prompted_and_read_in_them() {
             let conditioning = &request.conditioning;
             let state = encoding.bar_state(request.metre, request.micros_per_quarter);
             let stream = encoding.segment(conditioning, &all, state, 0).unwrap();
-            base.build(3).unwrap().decode(&stream).unwrap();
+            encoding.decode(&stream).unwrap();
 
             let runs = oracle.log.runs.lock().unwrap().concat();
             said += runs.iter().filter(|token| merged.contains(*token)).count();
@@ -331,7 +331,7 @@ fn a_model_of_merged_byte_pairs_is_prompted_and_read_in_them() {
             assert!((200..210).contains(&generator.tokens_drawn()));
         }
         assert!(
-            said > 100 && (long == 1 || encoding.window_bars().is_some()),
+            said > 50 && (long == 1 || encoding.window_bars().is_some()),
             "{said} merged tokens"
         );
     }

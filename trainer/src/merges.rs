@@ -145,8 +145,8 @@ fn token(character: char) -> Option<Token> {
     Token::try_from(token).ok()
 }
 
-/// The pairs of a model in its JSON: those that can be merged one after another, in the numbers of
-/// [`Pair`], merged tokens from `first` on.
+/// The pairs of a model in its JSON: those that can be merged one after another, to tokens from
+/// `first` on.
 fn pairs(model: &serde_json::Value, first: Token) -> Vec<Pair> {
     let mut numbers: HashMap<String, u16> = HashMap::new();
     let mut pairs = Vec::new();

@@ -48,15 +48,11 @@ fn data_set(folder: &std::path::Path, encoder_type: EncoderType, merges: usize) 
 
 /// The crate's own model of the same pairs, over the characters that stand for tokens.
 fn theirs(encoding: &dyn Encoding, pairs: &[Pair]) -> BPE {
-    let genre = encoding.head(&Conditioning::default())[1];
     let merges = encoding.merges().unwrap();
     let text = |tokens: &[Token]| -> String { tokens.iter().map(|&t| character(t)).collect() };
-    let number = |number: u16| match number.checked_sub(genre) {
-        Some(merged) => text(merges.expansion(&(merges.tokens().start + merged))),
-        None => text(&[number]),
-    };
+    let number = |token: Token| text(merges.expansion(&token));
     let mut vocabulary: HashMap<String, u32> = HashMap::new();
-    vocabulary.extend((0..genre).map(|token| (text(&[token]), u32::from(token))));
+    vocabulary.extend((0..merges.tokens().start).map(|token| (text(&[token]), u32::from(token))));
     let merged = merges
         .tokens()
         .map(|token| (text(merges.expansion(&token)), u32::from(token)));
