@@ -65,7 +65,7 @@ pub struct Args {
     /// What to train on: auto takes a CUDA GPU where there is one; mps, a Mac's GPU, is untested
     #[arg(long, value_enum, default_value_t)]
     pub device: device::Choice,
-    /// Threads on the processor [default: all cores]
+    /// Threads on the processor [default: all cores; of several ranks on a machine each takes its part of them]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Stops after so many minutes, to go on another time
@@ -220,7 +220,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<End, Er
     };
     // Before the first tensor.
     let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
-    let machine = args.device.open(threads, ranks.rank())?;
+    let machine = args.device.open(threads, ranks.local_rank())?;
     let mut config = Config::load(&args.config)?.of_ranks(ranks.count());
     for warning in config.warnings() {
         say(format!("note: {warning}"));
@@ -413,7 +413,7 @@ impl<'a> Run<'a> {
         if device == tch::Device::Cpu
             && let Some(free) = memory::available()
         {
-            need.check(&config, tokens, free)?;
+            need.check(&config.clone().of_one_rank(ranks.count()), tokens, free)?;
         }
         let steps = config.steps.unwrap_or(config.epochs.saturating_mul(epoch));
         let validation_every = config.validation_every.unwrap_or(epoch);
@@ -532,9 +532,10 @@ impl<'a> Run<'a> {
         let run = || Prefetch::during(first, segments, |ahead| self.go(ahead, stop, limit));
         memory::guarded(run).unwrap_or_else(|memory::Exhausted| {
             let (need, tokens) = self.need;
-            let (step, config) = (self.state.progress.step + 1, &self.state.config);
+            let step = self.state.progress.step + 1;
+            let config = self.state.config.clone().of_one_rank(self.ranks.count());
             // The estimate was too low, or others took memory, too.
-            let advice = need.advice(config, tokens, need.of(tokens) / 2);
+            let advice = need.advice(&config, tokens, need.of(tokens) / 2);
             Err(Error::Exhausted {
                 step,
                 advice,
@@ -579,10 +580,9 @@ impl<'a> Run<'a> {
             if self
                 .sample_every
                 .is_some_and(|every| step.is_multiple_of(every))
+                && let Some(log) = &self.log
             {
-                if let Some(log) = &self.log {
-                    log.sample(&self.state, &self.workers.model().merged());
-                }
+                log.sample(&self.state, &self.workers.model().merged());
             }
             // A step that was skipped changed nothing: what is validated is the last good model.
             if self.is_validated(step) {

@@ -7,39 +7,15 @@ use famam_shared::manifest::Context;
 use famam_shared::quantize::quantize;
 use famam_trainer::batches::{Draw, Music, Purpose, Segment};
 use famam_trainer::config::training::Config;
-use famam_trainer::dataset::{Piece, Split};
 use famam_trainer::scoring::{Window, windows};
 use famam_trainer::train::Run;
-use music::{data_set, music, piece, song, tiny};
+use music::{data_set, music_in, song, tiny};
 
 fn spec(window_bars: u16) -> Spec {
     Spec::Mmm(mmm::Settings {
         window_bars,
         ..mmm::Settings::default()
     })
-}
-
-/// Eight pieces of 9 bars and more.
-fn music_in(spec: &Spec) -> Music {
-    let encoding = spec.build(3).unwrap();
-    let pieces = |split| -> Vec<Piece> {
-        let piece = |seed: u64| {
-            let score = song(seed, 9 + seed as u32, 24);
-            let (score, _) = quantize(&score, encoding.quantize_settings());
-            Piece {
-                body: encoding.encode(&score).remove(0),
-                ..piece(&score, seed as usize, split)
-            }
-        };
-        (0..8).map(piece).collect()
-    };
-    Music {
-        train: pieces(Split::Train),
-        validation: pieces(Split::Validation),
-        encoding: spec.build(3).unwrap(),
-        spec: spec.clone(),
-        ..music()
-    }
 }
 
 fn check_grammar(encoding: &dyn Encoding, tokens: &[Token]) {
