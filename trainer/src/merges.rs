@@ -14,7 +14,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::tokenizer::Trainer;
 
 /// Tokens that pairs are learned from at most, unless one piece alone is longer.
-const SAMPLE_TOKENS: usize = 2 << 20;
+const SAMPLE_TOKENS: usize = 1 << 20;
 
 /// A pair that occurs less often is not merged.
 const LEAST_FREQUENCY: u64 = 2;
