@@ -148,7 +148,7 @@ fn training_moves_adapters_and_no_weight_by_a_bit() {
 
 #[test]
 fn each_field_changes_what_it_names() {
-    let [config, _, lstm, rwkv] = configs();
+    let [config, _, lstm, _] = configs();
     let shapes = |lora: &Lora| {
         let model = adapted(&config, lora);
         let trained = model.trained().iter();
@@ -280,7 +280,8 @@ fn trained() -> tempfile::TempDir {
 fn more_music() -> Music {
     let mut music = music();
     let genres = ["rock", "waltz", "polka"].map(str::to_owned);
-    music.adopt(&Vocabulary::new(genres)).unwrap();
+    let spec = music.spec.clone();
+    music.adopt(&spec, &Vocabulary::new(genres)).unwrap();
     for (i, piece) in music.train.iter_mut().enumerate() {
         piece.genre = (i % 4) as u16;
     }

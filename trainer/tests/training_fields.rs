@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use famam_shared::architecture::Architecture;
+use famam_shared::encoding::{Spec, mmm};
 use famam_shared::midi;
 use famam_trainer::batches::{Draw, Music, Purpose, Segment};
 use famam_trainer::build::build;
@@ -19,7 +20,7 @@ use famam_trainer::model::Model;
 use famam_trainer::optimizer::{self, Settings, Step};
 use famam_trainer::pretrained::Pretrained;
 use famam_trainer::train::{self, End, Run, Workers};
-use music::{data_set, song, tiny};
+use music::{data_set, music_in, song, tiny};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -117,9 +118,9 @@ impl<'a> Seen<'a> {
 
     /// The step after which the first checkpoint is written: a folder stands in its place.
     fn saved(&self) -> u64 {
-        let folder = self.folder.with_extension("unsaved");
-        let mut run = self.open(&folder);
-        fs::create_dir_all(folder.join(LAST).join("in its place")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = self.open(folder.path());
+        fs::create_dir_all(folder.path().join(LAST).join("in its place")).unwrap();
         run.train(&AtomicBool::new(false), None).unwrap_err();
         run.progress().step
     }
@@ -264,6 +265,7 @@ fn every_field_changes_what_it_names() {
     let relative = json!({ "positions": null });
     let rmsprop = json!({ "optimizer": "rmsprop" });
     let sgd = json!({ "optimizer": "sgd", "gradient_clip_value": 0.05 });
+    let whole = json!({ "max_seq_length": 1024 });
     let told = json!({ "unconditioned": 0.0 });
     let lora = json!({ "lora": {} });
     let logs = json!({ "use_tensorboard": true });
@@ -401,22 +403,34 @@ fn every_field_changes_what_it_names() {
             &["validation segments"],
         ),
         ("checkpoint_minutes", json!(1e-9), &nothing, &["saved"]),
+        ("attention_window", json!(8), &lstm, &["architecture"]),
+        ("fill_in", json!(1.0), &whole, &["training segments"]),
     ];
-    let (music, folder, base) = (music::music(), tempfile::tempdir().unwrap(), base());
+    let (folder, base) = (tempfile::tempdir().unwrap(), base());
+    let music = music::music();
+    let by_track = music_in(&Spec::Mmm(mmm::Settings {
+        window_bars: 2,
+        ..mmm::Settings::default()
+    }));
     let mut known = fields(&json!(Config::default()), "");
-    let see = |changes: &[&Map<String, Value>], run: String| {
+    let see = |changes: &[&Map<String, Value>], music, run: String| {
         let config = load(&with(&base, changes))?;
-        Ok::<_, String>(Seen::of(config, &music, folder.path().join(run)))
+        Ok::<_, String>(Seen::of(config, music, folder.path().join(run)))
     };
     let (mut before, mut wrong) = (BTreeMap::new(), Vec::new());
     for (field, value, given, expected) in &rows {
         let given = given.as_object().unwrap();
         let row = Map::from_iter([((*field).to_owned(), value.clone())]);
+        // Bars can be left open where they are said track by track.
+        let music = match *field {
+            "fill_in" => &by_track,
+            _ => &music,
+        };
         let count = before.len();
         let before = before
-            .entry(json!(given).to_string())
-            .or_insert_with(|| see(&[given], format!("before {count}")).unwrap());
-        let differs = match see(&[given, &row], (*field).to_owned()) {
+            .entry((json!(given).to_string(), music.spec.name()))
+            .or_insert_with(|| see(&[given], music, format!("before {count}")).unwrap());
+        let differs = match see(&[given, &row], music, (*field).to_owned()) {
             Ok(after) => {
                 known.extend(fields(&json!(after.config), ""));
                 before.differs(&after)
@@ -484,6 +498,13 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("instrument_dropout", json!(2.0), &nothing, share),
         ("piece_start", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
+        ("fill_in", json!(-0.5), &nothing, share),
+        (
+            "attention_window",
+            json!(1),
+            &lstm,
+            "from 2 to max_seq_length, at most 4,096",
+        ),
         ("piece_balance", json!(-0.5), &nothing, share),
         ("warmup_ratio", json!(10.0), &nothing, share),
         ("final_learning_rate", json!(1.5), &nothing, share),
