@@ -221,6 +221,10 @@ fn each_field_changes_what_it_names() {
         recurrent,
         set(&[&names[..], &["projection.weight"]].concat())
     );
+    let mixing = ["receptance", "key", "value"];
+    let mixing = mixing.map(|name| format!("layers.1.channel_mixing.{name}.weight"));
+    let of_second = chosen(&rwkv, &["layers.1.channel_mixing.*"]);
+    assert_eq!(of_second, mixing.into());
 }
 
 #[test]
