@@ -300,6 +300,7 @@ fn every_field_changes_what_it_names() {
             &["architecture"],
         ),
         ("lstm_units", json!([16]), &lstm, &["architecture"]),
+        ("attention_window", json!(9), &lstm, &["architecture"]),
         ("bidirectional", json!(true), &lstm, &["refused"]),
         ("recurrent_dropout", json!(0.5), &lstm, &["loss"]),
         ("batch_size", json!(4), &nothing, &["steps"]),
@@ -480,6 +481,12 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
             json!([16, 0]),
             &lstm,
             "1 to 128 layers of 1 to 8,192 units each",
+        ),
+        (
+            "attention_window",
+            json!(1),
+            &lstm,
+            "from 2 to max_seq_length, at most 4,096",
         ),
         (
             "bidirectional",

@@ -84,7 +84,8 @@ impl Piece {
         let end = self.bars.len().min(start + window);
         let context = generator.context;
         let half = |&from: &usize| {
-            2 * self.stream(generator, from, end).len() <= context.tokens
+            let stream = self.stream(generator, from, end);
+            2 * generator.encoding.merge(&stream).len() <= context.tokens
                 && end - from <= context.bars.max(window)
         };
         let past = (0..=start).rev().step_by(window);
