@@ -87,7 +87,10 @@ fn a_run_that_is_killed_at_random_moments_ends_as_one_that_never_was() {
     };
     let folder = built(&config);
     let folder = folder.path();
-    let output = train(folder, "whole").stderr(Stdio::piped()).output().unwrap();
+    let output = train(folder, "whole")
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", said(&output));
 
     let mut rng = ChaCha8Rng::seed_from_u64(11);
@@ -98,7 +101,10 @@ fn a_run_that_is_killed_at_random_moments_ends_as_one_that_never_was() {
         // At some moment after some step, none of them near the end.
         let after = rng.random_range(50 * kill..50 * (kill + 1));
         let moment = Duration::from_micros(rng.random_range(0..20_000));
-        let mut child = train(folder, "killed").stderr(Stdio::null()).spawn().unwrap();
+        let mut child = train(folder, "killed")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         while step() < after && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(2));
         }

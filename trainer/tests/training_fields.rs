@@ -19,7 +19,7 @@ use famam_trainer::config::training::Config;
 use famam_trainer::model::Model;
 use famam_trainer::optimizer::{self, Settings, Step};
 use famam_trainer::pretrained::Pretrained;
-use famam_trainer::train::{self, End, Run, Workers};
+use famam_trainer::train::{self, End, Need, Run, Workers};
 use music::{data_set, music_in, song, tiny};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
@@ -31,7 +31,7 @@ struct Seen<'a> {
     /// Where its run goes.
     folder: PathBuf,
     architecture: Architecture,
-    /// Fresh ones.
+    /// What is trained, fresh.
     weights: Vec<f32>,
     /// Segments to learn from, and to look at.
     training: Vec<Segment>,
@@ -40,7 +40,7 @@ struct Seen<'a> {
     loss: Option<f64>,
     /// What the optimizer makes of weights and gradients that are always the same.
     update: Vec<f32>,
-    /// What a step makes of the fresh weights.
+    /// What a step makes of it.
     learned: Vec<f32>,
     ran: OnceCell<Ran>,
 }
@@ -58,8 +58,11 @@ impl<'a> Seen<'a> {
     fn of(config: Config, music: &'a Music, folder: PathBuf) -> Self {
         let architecture = config.architecture(music.encoding.vocabulary_size());
         let model = Model::new(&architecture, config.random_seed, Device::Cpu);
-        let model = model.with_precision(config.precision);
-        let weights = values(model.weights());
+        let mut model = model.with_precision(config.precision);
+        if let Some(lora) = &config.lora {
+            model = model.adapt(lora, 0, config.random_seed).unwrap();
+        }
+        let weights = values(model.trained());
         let draw = Draw::new(&config, music, &music.train);
         let training = draw.segments(Purpose::Step(1), |segments, _| segments >= 8);
         let count = config.validation_segments;
@@ -68,7 +71,7 @@ impl<'a> Seen<'a> {
         let mut workers = Workers::new(model, &config, 1);
         Self {
             loss: workers.step(&config, &training, 1, 0.01),
-            learned: values(workers.model().weights()),
+            learned: values(workers.model().trained()),
             update: update(&config),
             ran: OnceCell::new(),
             config,
@@ -79,6 +82,10 @@ impl<'a> Seen<'a> {
             training,
             validation,
         }
+    }
+
+    fn need(&self) -> Need {
+        Need::new(&self.config, &self.architecture, 1)
     }
 
     fn open(&self, folder: &Path) -> Run<'a> {
@@ -135,7 +142,12 @@ impl<'a> Seen<'a> {
                 ]
             },
             &|| vec![("loss", a.loss == b.loss), ("update", a.update == b.update)],
-            &|| vec![("gradients", a.learned == b.learned)],
+            &|| {
+                vec![
+                    ("gradients", a.learned == b.learned),
+                    ("memory", a.need() == b.need()),
+                ]
+            },
             &|| {
                 let (a, b) = (a.ran(), b.ran());
                 vec![
@@ -254,6 +266,7 @@ fn every_field_changes_what_it_names() {
     let relative = json!({ "positions": null });
     let rmsprop = json!({ "optimizer": "rmsprop" });
     let sgd = json!({ "optimizer": "sgd", "gradient_clip_value": 0.05 });
+    let lora = json!({ "lora": {}, "optimizer": "sgd" });
     let whole = json!({ "max_seq_length": 1024 });
     let told = json!({ "unconditioned": 0.0 });
     let logs = json!({ "use_tensorboard": true });
@@ -380,6 +393,13 @@ fn every_field_changes_what_it_names() {
         ),
         ("checkpoint_minutes", json!(1e-9), &nothing, &["saved"]),
         ("attention_window", json!(8), &lstm, &["architecture"]),
+        // That a step takes what it is said to take, tests/memory.rs proves.
+        ("gradient_checkpointing", json!(true), &nothing, &["memory"]),
+        ("lora", json!({}), &nothing, &["weights"]),
+        ("lora.rank", json!(2), &lora, &["weights"]),
+        ("lora.alpha", json!(1.0), &lora, &["gradients"]),
+        ("lora.dropout", json!(0.5), &lora, &["gradients"]),
+        ("lora.matrices", json!(["*.up.weight"]), &lora, &["weights"]),
         ("fill_in", json!(1.0), &whole, &["training segments"]),
     ];
     let (folder, base) = (tempfile::tempdir().unwrap(), base());
@@ -474,6 +494,15 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("piece_start", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
         ("fill_in", json!(-0.5), &nothing, share),
+        ("lora.rank", json!(0), &nothing, "1 to 4,096"),
+        ("lora.alpha", json!(0.0), &nothing, positive),
+        ("lora.dropout", json!(1.0), &nothing, below_1),
+        (
+            "lora.matrices",
+            json!([]),
+            &nothing,
+            "names or patterns of weights, like layers.*.qkv.weight",
+        ),
         (
             "attention_window",
             json!(1),
