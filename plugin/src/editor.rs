@@ -37,6 +37,7 @@ mod status;
 
 use icon::Icon;
 use models::Models;
+pub use models::bundles;
 use size::Size;
 
 /// Between two pictures while something moves.

@@ -18,8 +18,13 @@ use famam_shared::generation::{GenerationError, Generator, Request};
 use famam_shared::instrument::{InstrumentSet, UnknownInstrument};
 use famam_shared::manifest::Manifest;
 use famam_shared::sampling;
+use famam_shared::say::say;
 use famam_shared::score::{Metre, Ticks};
 use famam_shared::{midi, write_file};
+
+mod asked;
+
+pub use asked::asked;
 
 /// Writes MIDI files: the same request with the same seed gives the same notes.
 #[derive(Debug, Parser)]
@@ -277,16 +282,16 @@ fn report(piece: &Piece, path: &std::path::Path, engine: &dyn Engine, threads: u
         first_bar,
         took,
     } = piece;
-    println!(
+    say(format_args!(
         "{}: {}, seed {}",
         path.display(),
         clip.origin.genre,
         clip.origin.seed
-    );
-    println!(
+    ));
+    say(format_args!(
         "  {:>7}  {:<26} {:>6} {:>6}",
         "channel", "instrument", "notes", "bars"
-    );
+    ));
     let bar = clip.metre.bar().0;
     for (index, part) in clip.parts.iter().enumerate() {
         let notes = clip
@@ -295,15 +300,15 @@ fn report(piece: &Piece, path: &std::path::Path, engine: &dyn Engine, threads: u
             .filter(|note| usize::from(note.part) == index);
         let bars: BTreeSet<u32> = notes.clone().map(|note| note.start.0 / bar).collect();
         let (channel, name) = (part.channel + 1, part.instrument.name());
-        println!(
+        say(format_args!(
             "  {channel:>7}  {name:<26} {:>6} {:>6}",
             notes.count(),
             bars.len()
-        );
+        ));
     }
     let seconds = took.as_secs_f64().max(1e-9);
     let notes = clip.notes.len();
-    println!(
+    say(format_args!(
         "  {} bars, {notes} notes, {tokens} tokens in {seconds:.2} s: {:.0} tokens/s, {:.0} notes/s, \
          first bar after {:.0} ms ({}, {threads} threads)",
         clip.bars,
@@ -311,5 +316,5 @@ fn report(piece: &Piece, path: &std::path::Path, engine: &dyn Engine, threads: u
         notes as f64 / seconds,
         first_bar.as_secs_f64() * 1e3,
         engine.name(),
-    );
+    ));
 }

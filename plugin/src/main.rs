@@ -1,28 +1,37 @@
 //! `famam`: the plugin as a program of its own, and `famam generate …`, which writes MIDI files
-//! without a window.
+//! without a window; alone, on a terminal, it asks what for.
 
 mod generate;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
+use famam_shared::prompts;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     if arguments.get(1).is_some_and(|first| first == "generate") {
+        if arguments.len() == 2 && prompts::terminal() {
+            return ended(generate::asked());
+        }
         // `famam generate` is the name of the program that these arguments are for.
         let options = generate::Options::parse_from(&arguments[1..]);
-        return match generate::run(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("famam: {error}");
-                ExitCode::FAILURE
-            }
-        };
+        return ended(generate::run(&options));
     }
     standalone(arguments)
+}
+
+fn ended(result: Result<(), impl Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("famam: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[cfg(feature = "standalone")]

@@ -6,6 +6,7 @@
 pub mod architecture;
 pub mod bands;
 pub mod bundle;
+pub mod chord;
 pub mod encoding;
 pub mod engine;
 pub mod generation;
@@ -15,8 +16,11 @@ pub mod key;
 pub mod manifest;
 pub mod midi;
 pub mod onnx;
+#[cfg(feature = "prompts")]
+pub mod prompts;
 pub mod quantize;
 pub mod sampling;
+pub mod say;
 pub mod score;
 pub mod vocabulary;
 pub mod write_file;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use famam_shared::encoding::{Encoding, SettingsError};
 use famam_shared::midi;
 use famam_shared::quantize::quantize;
+use famam_shared::say::say;
 use famam_shared::write_file;
 use serde::Serialize;
 
@@ -96,13 +97,18 @@ pub struct Unreadable {
 pub fn run(args: &Args) -> Result<(), Error> {
     let threads = args.threads.map_or_else(parallel::cores, NonZero::get);
     let report = analyze(&args.inputs, args.genres.as_deref(), threads)?;
-    println!("{report}");
-    if let Some(path) = &args.output {
+    say(&report);
+    write(&report, args.output.as_deref(), args.page.as_deref())
+}
+
+/// Writes a report as JSON and as a page of plots.
+pub fn write(report: &Report, json: Option<&Path>, page: Option<&Path>) -> Result<(), Error> {
+    if let Some(path) = json {
         let text = format!("{:#}\n", serde_json::json!(report));
         write_file::write(path, text.as_bytes())?;
     }
-    if let Some(path) = &args.page {
-        write_file::write(path, page::page(&report).as_bytes())?;
+    if let Some(path) = page {
+        write_file::write(path, page::page(report).as_bytes())?;
     }
     Ok(())
 }

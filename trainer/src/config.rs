@@ -26,7 +26,7 @@ pub fn expand(path: &str) -> Result<PathBuf, UnsetVariable> {
 pub type JsonError = serde_path_to_error::Error<serde_json::Error>;
 
 /// The config in a text.
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut fields = serde_path_to_error::Track::new();
     let config = T::deserialize(serde_path_to_error::Deserializer::new(

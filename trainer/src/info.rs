@@ -8,15 +8,22 @@ use std::path::{Path, PathBuf};
 use famam_shared::architecture::{Architecture, Positions, Transformer};
 use famam_shared::bundle::Bundle;
 use famam_shared::encoding;
+use famam_shared::instrument::Instrument;
 use famam_shared::manifest::{Context, Precision};
+use famam_shared::say::say;
 use famam_shared::vocabulary::Vocabulary;
+use serde_json::json;
 
 use crate::bundle;
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, LAST};
+use crate::config::{self, training};
 use crate::dataset::{self, Dataset};
 use crate::words::listed;
 
-/// Says what a file is: a data set, a checkpoint (or the folder of a run), or a bundle.
+/// Instruments that are named.
+const MOST_INSTRUMENTS: usize = 24;
+
+/// Says what a file is: a data set, a checkpoint (or the folder of a run), a bundle, or a config.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The file
@@ -52,6 +59,9 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// A config, of a training where it is of neither kind.
+    #[error(transparent)]
+    Config(#[from] training::Error),
     /// The data set.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
@@ -65,24 +75,28 @@ pub enum Error {
 
 /// Runs `famam-trainer info`.
 pub fn run(args: &Args) -> Result<(), Error> {
-    println!("{}", describe(&args.file)?);
+    say(describe(&args.file)?);
     Ok(())
 }
 
 /// What a file is, judged by what it holds, not by its name.
 pub fn describe(path: &Path) -> Result<String, Error> {
-    let path = &checkpoint::find(path);
+    let path = &run_or_file(path);
     let name = || path.display().to_string();
     let io = |source| Error::Io {
         path: name(),
         source,
     };
+    let python = |what| Err(Error::PythonFamam { path: name(), what });
+    if path.join("saved_model.pb").is_file() {
+        return python("a SavedModel");
+    }
     let mut head = Vec::new();
     let file = std::fs::File::open(path).map_err(io)?;
     file.take(1 << 20).read_to_end(&mut head).map_err(io)?;
     let holds = |text: &[u8]| head.windows(text.len()).any(|window| window == text);
-    let python = |what| Err(Error::PythonFamam { path: name(), what });
     match head[..] {
+        [b'{', ..] if path.extension().is_some_and(|ending| ending == "json") => config_of(path),
         [b'{', ..] => Ok(data_set(&Dataset::open(path)?)?),
         [0x89, b'H', b'D', b'F', ..] if holds(b"keras_model_path") => python("a bundle"),
         [0x89, b'H', b'D', b'F', ..] if holds(b"muspy") => python("a data set"),
@@ -98,6 +112,43 @@ pub fn describe(path: &Path) -> Result<String, Error> {
         }
         _ => Err(Error::Unknown { path: name() }),
     }
+}
+
+/// A run's best checkpoint, or the last where none is the best yet; any other path as it is.
+fn run_or_file(path: &Path) -> PathBuf {
+    let (best, last) = (checkpoint::find(path), path.join(LAST));
+    match path.is_dir() {
+        true if best.exists() => best,
+        true if last.exists() => last,
+        true => path.to_owned(),
+        false => best,
+    }
+}
+
+/// Of a config, the fields that are not the default.
+fn config_of(path: &Path) -> Result<String, Error> {
+    let (title, config, default) = match training::Config::load(path) {
+        Ok(config) => (
+            "a training config",
+            json!(config),
+            json!(training::Config::default()),
+        ),
+        Err(training) => match config::dataset::Config::read(path) {
+            Ok(config) => (
+                "a config of a data set",
+                json!(config),
+                json!(config::dataset::Config::default()),
+            ),
+            Err(_) => return Err(training.into()),
+        },
+    };
+    let mut page = Page::new(title);
+    for (field, value) in config.as_object().into_iter().flatten() {
+        if default[field] != *value {
+            page.line(&format!("{field} "), value);
+        }
+    }
+    Ok(page.0)
 }
 
 /// Lines of a name and what it is.
@@ -119,16 +170,23 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
     page.line("name", &data_set.config().name);
     page.line("encoding", encoding_of(data_set.encoding()));
     let mut genres = BTreeMap::<u16, usize>::new();
+    let mut instruments = vec![0usize; Instrument::COUNT];
     let mut songs = [(); 3].map(|()| std::collections::BTreeSet::new());
     let (mut pieces, mut bars, mut notes, mut tokens) = ([0; 3], 0, 0u64, 0);
+    let encoding = data_set.encoder()?;
+    let mut merged = 0;
     for i in 0..data_set.len() {
         let piece = data_set.piece(i)?;
         *genres.entry(piece.genre).or_default() += 1;
         pieces[piece.split as usize] += 1;
         songs[piece.split as usize].insert(piece.song);
+        for instrument in piece.body.instruments.iter() {
+            instruments[usize::from(instrument.index())] += 1;
+        }
         bars += piece.body.bars.len();
         notes += u64::from(piece.notes);
         tokens += piece.body.tokens.len();
+        merged += encoding.merge(&piece.body.tokens).len();
     }
     let splits = |counts: [usize; 3]| {
         let [train, validation, test] = counts;
@@ -145,12 +203,26 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
             tokens as f64 / notes.max(1) as f64
         ),
     );
+    if encoding.merges().is_some() {
+        let a_note = merged as f64 / notes.max(1) as f64;
+        page.line("merged", format!("{merged}, {a_note:.2} a note"));
+    }
     let names = &data_set.vocabulary().genres;
     let genres: Vec<_> = genres.into_iter().collect();
     page.line(
         "genres",
         listed(&genres, |&(genre, pieces)| {
             format!("{} {pieces}", names[usize::from(genre)])
+        }),
+    );
+    let mut instruments: Vec<_> = std::iter::zip(Instrument::all(), instruments).collect();
+    instruments.retain(|(_, pieces)| *pieces > 0);
+    instruments.sort_by_key(|(_, pieces)| std::cmp::Reverse(*pieces));
+    let most = &instruments[..instruments.len().min(MOST_INSTRUMENTS)];
+    page.line(
+        "instruments",
+        listed(most, |(instrument, pieces)| {
+            format!("{instrument} {pieces}")
         }),
     );
     page.line("hash", data_set.hash());
@@ -275,8 +347,12 @@ fn encoding_of(spec: &encoding::Spec) -> String {
         0 => "no".to_owned(),
         bins => bins.to_string(),
     };
+    let merges = match spec.merges().len() {
+        0 => String::new(),
+        pairs => format!(", {pairs} byte pairs merged"),
+    };
     format!(
-        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities",
+        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities{merges}",
         settings.positions_per_bar, settings.max_duration_bars
     )
 }

@@ -2,6 +2,7 @@
 //!
 //! The only package that needs libtorch and HDF5. `famam-trainer --help` says how it is used.
 
+pub mod all;
 pub mod analyze;
 pub mod batches;
 pub mod build;
@@ -14,11 +15,14 @@ pub mod evaluate;
 pub mod export;
 pub mod info;
 pub mod memory;
+pub mod menu;
+pub mod merges;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;
 pub mod pretrained;
 pub mod schedule;
 pub mod scoring;
+pub mod stop;
 pub mod train;
 pub mod words;

@@ -84,29 +84,44 @@ pub fn windows(
         return Ok(whole.windows(context));
     }
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
+    // How many tokens a model sees before each bar, and where bars stand alone.
+    let mut before = vec![0];
+    for i in 0..bars.len() {
+        before.push(before[i] + encoding.merge(&tokens[bar(i)..bar(i + 1)]).len());
+    }
+    let fits = |from: usize, to: usize| {
+        let bars = || encoding.alone(&tokens[bar(from)..bar(to)]).into_owned();
+        before[to] - before[from] <= room
+            && (encoding.merges().is_none() || encoding.merge(&bars()).len() <= room)
+    };
     // A window that is cut inside of a bar is not cut between BAR and what it states.
     let cut = |end: usize| {
-        let states = |i: &usize| !matches!(encoding.kind(tokens[*i]), "bar" | "metre" | "tempo");
+        let states = |i: &usize| {
+            !matches!(
+                encoding.kind(tokens[*i]),
+                "bar" | "metre" | "tempo" | "chord"
+            )
+        };
         let end = end.min(tokens.len());
-        (end.saturating_sub(3)..end)
+        (end.saturating_sub(4)..end)
             .rev()
             .find(states)
             .map_or(end, |i| i + 1)
     };
     // Where a window from bar `i` on ends: after whole bars, unless its first is too long.
     let end = |i: usize| {
-        let mut whole = (i + 1..=i.saturating_add(context.bars).min(bars.len()))
-            .rev()
-            .map(bar);
+        let mut whole = (i + 1..=i.saturating_add(context.bars).min(bars.len())).rev();
         whole
-            .find(|end| end - bar(i) <= room)
-            .unwrap_or_else(|| cut(bar(i) + room))
+            .find(|&end| fits(i, end))
+            .map_or_else(|| cut(bar(i) + room), bar)
     };
     let mut windows = Vec::new();
     let mut window = |range: Range<usize>, state: usize, done: usize| {
         let mut music = Vec::with_capacity(range.len() + 1);
         if tokens[range.start] != encoding.special().bar {
             music.push(encoding.special().bar);
+            let stated = tokens[bar(state)..].iter().take(4);
+            music.extend(stated.filter(|token| encoding.kind(**token) == "chord"));
         }
         music.extend_from_slice(&tokens[range.clone()]);
         let stream = encoding.segment(conditioning, &music, body.states[state], 0);
@@ -116,10 +131,13 @@ pub fn windows(
         let all = encoding.alone(&music);
         let seen = std::iter::zip(&*before, &*all).take_while(|(a, b)| a == b);
         let first = tokens.len().saturating_sub(all.len() - seen.count());
+        // Merged apart, so that no token is scored in two windows where one begins inside a bar.
+        let (past, scored) = tokens.split_at(first);
+        let past = encoding.merge(past);
         windows.push(Window {
             piece,
-            tokens,
-            first,
+            first: past.len(),
+            tokens: [past, encoding.merge(scored)].concat(),
         });
     };
     let (mut done, mut from) = (0, 0);
@@ -231,6 +249,8 @@ pub struct Nats {
     pub free: f64,
     /// Of the model among the tokens that the grammar allows.
     pub in_grammar: f64,
+    /// Whether the model held the token for the likeliest, as training counts it: without the grammar.
+    pub right: bool,
 }
 
 /// Scores all windows: calls `each` with the window, the index of a token in it and its nats, in
@@ -328,7 +348,12 @@ impl<'a> Judge<'a> {
             }
             None => free,
         };
-        Nats { free, in_grammar }
+        let likeliest = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        Nats {
+            free,
+            in_grammar,
+            right: likeliest == Some(usize::from(token)),
+        }
     }
 }
 

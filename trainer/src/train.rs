@@ -22,9 +22,10 @@ use crate::dataset::{self, Dataset};
 use crate::device::{self, Machine};
 use crate::model::{Model, WeightsError};
 use crate::pretrained::{self, Pretrained};
-use crate::{memory, schedule};
+use crate::{memory, schedule, stop};
 
 mod curves;
+mod forecast;
 mod log;
 mod need;
 mod prefetch;
@@ -34,6 +35,7 @@ mod rescue;
 mod tensorboard;
 mod workers;
 
+pub use forecast::{Forecast, forecast};
 use log::Log;
 pub use need::{Need, TooMuch};
 use prefetch::Prefetch;
@@ -63,7 +65,7 @@ pub struct Args {
     /// What to train on: auto takes a CUDA GPU where there is one; mps, a Mac's GPU, is untested
     #[arg(long, value_enum, default_value_t)]
     pub device: device::Choice,
-    /// Threads on the processor [default: all cores]
+    /// Threads on the processor [default: all cores; of several ranks on a machine each takes its part of them]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Stops after so many minutes, to go on another time
@@ -195,8 +197,8 @@ pub enum End {
     Interrupted,
 }
 
-/// Runs `famam-trainer train`.
-pub fn run(args: &Args) -> Result<(), Error> {
+/// Runs `famam-trainer train`; why it ended.
+pub fn run(args: &Args) -> Result<End, Error> {
     let stop = Arc::new(AtomicBool::new(false));
     let ranks = Ranks::join(stop.clone())?;
     let rank = ranks.rank();
@@ -209,7 +211,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     })
 }
 
-fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Error> {
+fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<End, Error> {
     let leads = ranks.leads();
     let say = |line: String| {
         if leads {
@@ -218,7 +220,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
     };
     // Before the first tensor.
     let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
-    let machine = args.device.open(threads, ranks.rank())?;
+    let machine = args.device.open(threads, ranks.local_rank())?;
     let mut config = Config::load(&args.config)?.of_ranks(ranks.count());
     for warning in config.warnings() {
         say(format!("note: {warning}"));
@@ -236,8 +238,16 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
     if let Some(model) = &mut from {
         config = config.with_architecture(&model.architecture);
         model.meet(&music.spec, &music.vocabulary)?;
+        if model.spec != music.spec {
+            eprintln!(
+                "note: byte pairs are merged as the model that is trained on merges them ({} pairs), not as the \
+                 data set does ({})",
+                model.spec.merges().len(),
+                music.spec.merges().len()
+            );
+        }
         music
-            .adopt(&model.vocabulary)
+            .adopt(&model.spec, &model.vocabulary)
             .map_err(pretrained::Error::from)?;
     }
     let named = DataSet {
@@ -245,7 +255,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
         path: args.dataset.display().to_string(),
         hash: data_set.hash().to_owned(),
     };
-    stop_on_signal(&ranks, stop.clone());
+    let _asked = stop_on_signal(&ranks, stop.clone());
     let limit = args.max_minutes.map(minutes);
     memory::silence_exhaustion();
     let mut run = Run::open_among(ranks, config, &music, named, from, &folder, machine)?;
@@ -265,7 +275,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<(), Err
         ),
         End::Interrupted => "stopped and saved; the same command goes on".to_owned(),
     });
-    Ok(())
+    Ok(end)
 }
 
 /// A length of time; what is longer than can be said is as good as for ever.
@@ -273,25 +283,18 @@ fn minutes(minutes: f64) -> Duration {
     Duration::try_from_secs_f64(minutes.max(0.0) * 60.0).unwrap_or(Duration::MAX)
 }
 
-/// Has Ctrl+C (or a request to terminate) set the flag; a second one ends the process. Of several ranks
-/// those that can save at once: another one may have died, after which mpirun gives them a second.
-fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) {
+/// Has Ctrl+C (or a request to terminate) set the flag, while what is returned lives; a second one ends the
+/// process. Of several ranks those that can save at once: another one may have died, after which mpirun gives
+/// them a second.
+fn stop_on_signal(ranks: &Ranks, stop: Arc<AtomicBool>) -> stop::Stop {
     let (rank, alone) = (ranks.rank(), ranks.count() == 1);
     let rescue = ranks.rescue().clone();
-    let handler = move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        match rescue.save() {
-            _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
-            Ok(Some(step)) => eprintln!("\nrank {rank} was told to stop: saved after step {step}"),
-            Ok(None) => {}
-            Err(error) => eprintln!("\nrank {rank} was told to stop, but could not save: {error}"),
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("note: Ctrl+C will not save ({error})");
-    }
+    stop::on_signal_with(stop, move || match rescue.save() {
+        _ if alone => eprintln!("\nstopping after this step; again to stop at once"),
+        Ok(Some(step)) => eprintln!("\nrank {rank} was told to stop: saved after step {step}"),
+        Ok(None) => {}
+        Err(error) => eprintln!("\nrank {rank} was told to stop, but could not save: {error}"),
+    })
 }
 
 /// A run: its model, its optimizer and where it stands.
@@ -410,7 +413,7 @@ impl<'a> Run<'a> {
         if device == tch::Device::Cpu
             && let Some(free) = memory::available()
         {
-            need.check(&config, tokens, free)?;
+            need.check(&config.clone().of_one_rank(ranks.count()), tokens, free)?;
         }
         let steps = config.steps.unwrap_or(config.epochs.saturating_mul(epoch));
         let validation_every = config.validation_every.unwrap_or(epoch);
@@ -529,9 +532,10 @@ impl<'a> Run<'a> {
         let run = || Prefetch::during(first, segments, |ahead| self.go(ahead, stop, limit));
         memory::guarded(run).unwrap_or_else(|memory::Exhausted| {
             let (need, tokens) = self.need;
-            let (step, config) = (self.state.progress.step + 1, &self.state.config);
+            let step = self.state.progress.step + 1;
+            let config = self.state.config.clone().of_one_rank(self.ranks.count());
             // The estimate was too low, or others took memory, too.
-            let advice = need.advice(config, tokens, need.of(tokens) / 2);
+            let advice = need.advice(&config, tokens, need.of(tokens) / 2);
             Err(Error::Exhausted {
                 step,
                 advice,
@@ -576,10 +580,9 @@ impl<'a> Run<'a> {
             if self
                 .sample_every
                 .is_some_and(|every| step.is_multiple_of(every))
+                && let Some(log) = &self.log
             {
-                if let Some(log) = &self.log {
-                    log.sample(&self.state, &self.workers.model().merged());
-                }
+                log.sample(&self.state, &self.workers.model().merged());
             }
             // A step that was skipped changed nothing: what is validated is the last good model.
             if self.is_validated(step) {
@@ -763,7 +766,9 @@ impl Epoch {
         for step in 1..=sample {
             let segments = segments_of_step(config, draw, step);
             for segment in &segments {
-                scored += segment.scored();
+                // Pieces are counted with nothing merged.
+                let learned = &segment.tokens[segment.first..];
+                scored += music.encoding.expand(learned).len();
                 asked += segment.asked_bars;
                 lost += segment.lost_bars;
             }

@@ -2,7 +2,7 @@
 
 mod music;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use famam_shared::encoding::{Body, Conditioning, Encoding, Spec, Token};
 use famam_shared::instrument::Instrument;
@@ -368,7 +368,10 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
     let report = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
     let tokens: usize = pieces.iter().map(|piece| piece.body.tokens.len()).sum();
     let notes: u64 = pieces.iter().map(|piece| u64::from(piece.notes)).sum();
-    assert_eq!((report.free.tokens, report.notes), (tokens as u64, notes));
+    assert_eq!(
+        (report.free.all.tokens, report.notes),
+        (tokens as u64, notes)
+    );
     let chance = tokens as f64 * (vocabulary_size as f64).log2() / notes as f64;
     // All of a piece in one window: by hand, what the grammar allows before each of its tokens.
     subject.context = Context {
@@ -399,9 +402,9 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
         }
         let expected = bits / notes as f64;
         assert!(
-            (figures.bits_a_note - expected).abs() < 1e-6 * expected,
+            (figures.all.bits_a_note - expected).abs() < 1e-6 * expected,
             "{} instead of {expected}",
-            figures.bits_a_note
+            figures.all.bits_a_note
         );
     }
     for figures in [
@@ -410,12 +413,87 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
         &whole.free,
         &whole.conditioned,
     ] {
-        assert!((figures.bits_a_note_without_grammar - chance).abs() < 1e-3);
+        let all = &figures.all;
+        assert!((all.bits_a_note_without_grammar - chance).abs() < 1e-3);
         let sum: f64 = figures.kinds.values().map(|kind| kind.bits_a_note).sum();
-        assert!((sum - figures.bits_a_note).abs() < 1e-9);
-        assert!(
-            figures.interval.0 <= figures.bits_a_note && figures.bits_a_note <= figures.interval.1
-        );
+        assert!((sum - all.bits_a_note).abs() < 1e-9);
+        assert!(all.interval.0 <= all.bits_a_note && all.bits_a_note <= all.interval.1);
+        assert!((all.perplexity - vocabulary_size as f64).abs() < 1e-2);
     }
     assert!(report.songs == 3 && report.free.sources.len() == 2 && report.free.genres.len() == 3);
+}
+
+/// Losses and right guesses by kind of token and by genre, counted by hand from the logits.
+#[test]
+fn figures_of_parts_are_those_of_their_tokens() {
+    let music = music();
+    let encoding = &*music.encoding;
+    let model = Model::new(
+        &tiny().architecture(encoding.vocabulary_size()),
+        1,
+        tch::Device::Cpu,
+    );
+    let pieces: Vec<_> = (0..8)
+        .map(|i| piece(&song(i, 8, 20), i as usize, Split::Test))
+        .collect();
+    let context = Context {
+        tokens: 128,
+        bars: 4,
+    };
+    let mut counts = BTreeMap::<String, (u64, u64, f64)>::new();
+    let mut scorer = Scorer::Torch(model.replica());
+    for (i, piece) in pieces.iter().enumerate() {
+        let nothing = Conditioning::default();
+        let windows = windows(i, &piece.body, encoding, &nothing, context).unwrap();
+        let genre = &vocabulary().genres[usize::from(piece.genre)];
+        let mut count = |w: usize, at: usize, logits: &[f32]| {
+            let token = usize::from(windows[w].tokens[at]);
+            let right = logits.iter().all(|&logit| logit <= logits[token]);
+            let sum: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
+            let loss = sum.ln() - f64::from(logits[token]);
+            let kind = encoding.kind(windows[w].tokens[at]);
+            for part in ["all", kind, genre] {
+                let (tokens, rights, losses) = counts.entry(part.to_owned()).or_default();
+                (*tokens, *rights, *losses) =
+                    (*tokens + 1, *rights + u64::from(right), *losses + loss);
+            }
+        };
+        scorer.run(&windows, &mut count).unwrap();
+    }
+    let mut subject = Subject {
+        scorers: vec![Scorer::Torch(model)],
+        spec: spec(),
+        vocabulary: vocabulary(),
+        context,
+        engine: "libtorch".to_owned(),
+    };
+    let report = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
+    let kinds = report.free.kinds.iter().map(|(&name, all)| (name, all));
+    let genres = report
+        .free
+        .genres
+        .iter()
+        .map(|(name, part)| (&name[..], &part.all));
+    let parts = kinds.chain(genres).chain([("all", &report.free.all)]);
+    let mut seen = 0;
+    for (name, measures) in parts {
+        let (tokens, rights, losses) = counts[name];
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-4, "{name}: {a} instead of {b}");
+        assert_eq!(measures.tokens, tokens, "{name}");
+        near(measures.accuracy, rights as f64 / tokens as f64);
+        near(measures.loss, losses / tokens as f64);
+        near(measures.perplexity.ln(), measures.loss);
+        for (value, (low, high)) in [
+            (measures.accuracy, measures.accuracy_interval),
+            (measures.loss, measures.loss_interval),
+        ] {
+            assert!(
+                low <= value && value <= high,
+                "{name}: {low} {value} {high}"
+            );
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, counts.len());
+    assert!(report.free.all.loss_interval.0 < report.free.all.loss_interval.1);
 }

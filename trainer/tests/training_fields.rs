@@ -31,8 +31,10 @@ struct Seen<'a> {
     /// Where its run goes.
     folder: PathBuf,
     architecture: Architecture,
-    /// What is trained, fresh.
+    /// Fresh ones.
     weights: Vec<f32>,
+    /// Names and shapes of what is trained.
+    trained: Vec<(String, Vec<i64>)>,
     /// Segments to learn from, and to look at.
     training: Vec<Segment>,
     validation: Vec<Segment>,
@@ -40,7 +42,7 @@ struct Seen<'a> {
     loss: Option<f64>,
     /// What the optimizer makes of weights and gradients that are always the same.
     update: Vec<f32>,
-    /// What a step makes of it.
+    /// What a step makes of the fresh weights.
     learned: Vec<f32>,
     ran: OnceCell<Ran>,
 }
@@ -58,11 +60,15 @@ impl<'a> Seen<'a> {
     fn of(config: Config, music: &'a Music, folder: PathBuf) -> Self {
         let architecture = config.architecture(music.encoding.vocabulary_size());
         let model = Model::new(&architecture, config.random_seed, Device::Cpu);
-        let mut model = model.with_precision(config.precision);
-        if let Some(lora) = &config.lora {
-            model = model.adapt(lora, 0, config.random_seed).unwrap();
-        }
-        let weights = values(model.trained());
+        let model = model.with_precision(config.precision);
+        let weights = values(model.weights());
+        let model = match &config.lora {
+            Some(lora) => model.adapt(lora, 0, config.random_seed).unwrap(),
+            None => model,
+        };
+        let trained = model.trained().iter();
+        let trained = trained.map(|(name, tensor)| (name.clone(), tensor.size()));
+        let trained = trained.collect();
         let draw = Draw::new(&config, music, &music.train);
         let training = draw.segments(Purpose::Step(1), |segments, _| segments >= 8);
         let count = config.validation_segments;
@@ -71,7 +77,7 @@ impl<'a> Seen<'a> {
         let mut workers = Workers::new(model, &config, 1);
         Self {
             loss: workers.step(&config, &training, 1, 0.01),
-            learned: values(workers.model().trained()),
+            learned: values(workers.model().merged().weights()),
             update: update(&config),
             ran: OnceCell::new(),
             config,
@@ -79,6 +85,7 @@ impl<'a> Seen<'a> {
             folder,
             architecture,
             weights,
+            trained,
             training,
             validation,
         }
@@ -137,6 +144,7 @@ impl<'a> Seen<'a> {
             &|| {
                 vec![
                     ("weights", a.weights == b.weights),
+                    ("trained", a.trained == b.trained),
                     ("training segments", a.training == b.training),
                     ("validation segments", a.validation == b.validation),
                 ]
@@ -266,9 +274,9 @@ fn every_field_changes_what_it_names() {
     let relative = json!({ "positions": null });
     let rmsprop = json!({ "optimizer": "rmsprop" });
     let sgd = json!({ "optimizer": "sgd", "gradient_clip_value": 0.05 });
-    let lora = json!({ "lora": {}, "optimizer": "sgd" });
     let whole = json!({ "max_seq_length": 1024 });
     let told = json!({ "unconditioned": 0.0 });
+    let lora = json!({ "lora": {} });
     let logs = json!({ "use_tensorboard": true });
     let epoch = json!({ "steps": null, "epochs": 1, "validation_every": 8 });
     let impatient =
@@ -372,6 +380,18 @@ fn every_field_changes_what_it_names() {
         // Each micro-batch draws its own dropout.
         ("micro_batch_tokens", json!(50), &nothing, &["loss"]),
         ("precision", json!("bf16"), &nothing, &["loss", "update"]),
+        // That a step takes what it is said to take, tests/memory.rs proves.
+        ("gradient_checkpointing", json!(true), &nothing, &["memory"]),
+        ("lora", json!({}), &nothing, &["trained"]),
+        ("lora.rank", json!(3), &lora, &["trained"]),
+        ("lora.alpha", json!(9.0), &lora, &["gradients"]),
+        ("lora.dropout", json!(0.5), &lora, &["gradients"]),
+        (
+            "lora.matrices",
+            json!(["layers.*.up.weight"]),
+            &lora,
+            &["trained"],
+        ),
         ("steps", json!(6), &nothing, &["end"]),
         ("final_learning_rate", json!(0.5), &nothing, &["rates"]),
         ("transpose", json!([0, 0]), &nothing, &["training segments"]),
@@ -393,13 +413,6 @@ fn every_field_changes_what_it_names() {
         ),
         ("checkpoint_minutes", json!(1e-9), &nothing, &["saved"]),
         ("attention_window", json!(8), &lstm, &["architecture"]),
-        // That a step takes what it is said to take, tests/memory.rs proves.
-        ("gradient_checkpointing", json!(true), &nothing, &["memory"]),
-        ("lora", json!({}), &nothing, &["weights"]),
-        ("lora.rank", json!(2), &lora, &["weights"]),
-        ("lora.alpha", json!(1.0), &lora, &["gradients"]),
-        ("lora.dropout", json!(0.5), &lora, &["gradients"]),
-        ("lora.matrices", json!(["*.up.weight"]), &lora, &["weights"]),
         ("fill_in", json!(1.0), &whole, &["training segments"]),
     ];
     let (folder, base) = (tempfile::tempdir().unwrap(), base());
@@ -448,6 +461,7 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
     let nothing = json!({});
     let lstm = json!({ "model_type": "lstm" });
     let exponential = json!({ "lr_schedule_type": "exponential" });
+    let lora = json!({ "lora": {} });
     let below_1 = "0 or more and below 1";
     let share = "a number from 0 to 1";
     let positive = "a number above 0";
@@ -494,15 +508,6 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("piece_start", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
         ("fill_in", json!(-0.5), &nothing, share),
-        ("lora.rank", json!(0), &nothing, "1 to 4,096"),
-        ("lora.alpha", json!(0.0), &nothing, positive),
-        ("lora.dropout", json!(1.0), &nothing, below_1),
-        (
-            "lora.matrices",
-            json!([]),
-            &nothing,
-            "names or patterns of weights, like layers.*.qkv.weight",
-        ),
         (
             "attention_window",
             json!(1),
@@ -517,6 +522,15 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
             json!(0.0),
             &exponential,
             "above 0 with the schedule exponential, which never reaches 0",
+        ),
+        ("lora.rank", json!(0), &lora, "1 to 4,096"),
+        ("lora.alpha", json!(-1.0), &lora, positive),
+        ("lora.dropout", json!(1.0), &lora, below_1),
+        (
+            "lora.matrices",
+            json!(["a***b"]),
+            &lora,
+            "names or patterns of weights, like layers.*.qkv.weight",
         ),
         ("learning_rate", json!(0.0), &nothing, positive),
         ("epsilon", json!(-0.5), &nothing, positive),

@@ -153,7 +153,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// The bundles in the user's folder, by name.
-fn bundles() -> Vec<PathBuf> {
+pub fn bundles() -> Vec<PathBuf> {
     let entries = folder().and_then(|folder| folder.read_dir().ok());
     let files = entries
         .into_iter()

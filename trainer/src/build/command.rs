@@ -2,16 +2,15 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use famam_shared::say::say;
 use serde::de::DeserializeOwned;
 
 use super::{Error, build};
 use crate::config::dataset::{
     ClassName, Config, DropDuplicates, GenreFrom, MergeClasses, SmallGenres,
 };
-use crate::parallel;
+use crate::{parallel, stop};
 
 /// Builds a data set (one HDF5 file) from folders of MIDI files.
 ///
@@ -77,6 +76,9 @@ pub struct Choice {
     /// Leaves out duplicates of earlier files
     #[arg(long, value_name = "none | exact | near", value_parser = word::<DropDuplicates>)]
     pub drop_duplicates: Option<DropDuplicates>,
+    /// Merges so many byte pairs, learned from the training split
+    #[arg(long, value_name = "N")]
+    pub merges: Option<usize>,
     /// Where genres are said that no table says
     #[arg(long, value_name = "table | folder | composer | prefix", value_parser = word::<GenreFrom>)]
     pub genre_from: Option<GenreFrom>,
@@ -110,6 +112,7 @@ impl Choice {
             merge_classes,
             trim_silence: choice.trim_silence || config.trim_silence,
             drop_duplicates: choice.drop_duplicates.unwrap_or(config.drop_duplicates),
+            merges: choice.merges.unwrap_or(config.merges),
             genre_from: choice.genre_from.unwrap_or(config.genre_from),
             min_files_per_genre: choice
                 .min_files_per_genre
@@ -159,14 +162,13 @@ impl Args {
 pub fn run(args: &Args) -> Result<(), Error> {
     let config = args.config()?;
     let threads = args.threads.map_or_else(parallel::cores, NonZero::get);
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    if let Err(error) = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
-        eprintln!("note: Ctrl+C will leave a hidden file beside the data set ({error})");
-    }
+    let stop = stop::on_signal();
     let summary = build(&config, threads, &stop)?;
     if config.verbose {
-        println!("{summary}\nwritten     {}", config.output_path);
+        say(format_args!(
+            "{summary}\nwritten     {}",
+            config.output_path
+        ));
     }
     Ok(())
 }
@@ -223,6 +225,7 @@ mod tests {
             (&["--merge-classes"], json!(true)),
             (&["--trim-silence"], json!(true)),
             (&["--drop-duplicates", "near"], json!("near")),
+            (&["--merges", "500"], json!(500)),
             (&["--genre-from", "composer"], json!("composer")),
             (&["--min-files-per-genre", "5"], json!(5)),
             (&["--small-genres", "other"], json!("other")),

@@ -1,6 +1,6 @@
 //! The figures of an evaluation, for people and as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use famam_shared::vocabulary::Vocabulary;
@@ -8,13 +8,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::Scores;
+use super::{Scores, Sum};
 use crate::dataset::Piece;
 
 /// Resamplings of the songs.
 const BOOTSTRAPS: usize = 2000;
 
-/// What a model's foretelling costs.
+/// How well a model foretells music.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// What ran the model.
@@ -36,44 +36,55 @@ pub struct Report {
 /// The figures of one way of asking.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
+    /// Of everything.
+    #[serde(flatten)]
+    pub all: Measures,
+    /// By kind of token: the bits a note are those for its tokens over all notes, and add up.
+    pub kinds: BTreeMap<&'static str, Measures>,
+    /// By the pieces' source.
+    pub sources: BTreeMap<String, Part>,
+    /// By the pieces' genre.
+    pub genres: BTreeMap<String, Part>,
+}
+
+/// Figures of some tokens. In each interval lie 95 % of what resamplings of the songs give.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Measures {
     /// Tokens scored.
     pub tokens: u64,
     /// Nats a token, without the grammar: comparable to training's losses.
     pub loss: f64,
-    /// With the grammar.
+    /// Its interval.
+    pub loss_interval: (f64, f64),
+    /// e to the loss.
+    pub perplexity: f64,
+    /// Its interval.
+    pub perplexity_interval: (f64, f64),
+    /// Bits for all of the tokens over the notes of their pieces, with the grammar: comparable
+    /// between encodings.
     pub bits_a_note: f64,
-    /// 95 % of resamplings of the songs lie in it.
+    /// Its interval.
     pub interval: (f64, f64),
     /// Without the grammar.
     pub bits_a_note_without_grammar: f64,
-    /// Bits a note of each kind of token; they add up.
-    pub kinds: BTreeMap<&'static str, Kind>,
-    /// Bits a note of each source's pieces.
-    pub sources: BTreeMap<String, Part>,
-    /// Bits a note of each genre's pieces.
-    pub genres: BTreeMap<String, Part>,
-}
-
-/// One kind of token.
-#[derive(Clone, Debug, Serialize)]
-pub struct Kind {
-    /// Tokens of it.
-    pub tokens: u64,
-    /// Bits for all notes over all notes.
-    pub bits_a_note: f64,
-    /// Bits for each token of it.
-    pub bits_a_token: f64,
+    /// Share of the tokens that the model held for the likeliest, without the grammar.
+    pub accuracy: f64,
+    /// Its interval.
+    pub accuracy_interval: (f64, f64),
 }
 
 /// A part of the pieces.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Part {
     /// Pieces.
     pub pieces: usize,
+    /// Songs that they are versions of.
+    pub songs: usize,
     /// Their notes.
     pub notes: u64,
-    /// Bits a note.
-    pub bits_a_note: f64,
+    /// Of their tokens.
+    #[serde(flatten)]
+    pub all: Measures,
 }
 
 impl Report {
@@ -86,8 +97,7 @@ impl Report {
         conditioned: &Scores,
     ) -> Self {
         let notes: u64 = pieces.iter().map(|piece| u64::from(piece.notes)).sum();
-        let songs: std::collections::BTreeSet<&str> =
-            pieces.iter().map(|piece| piece.song.as_str()).collect();
+        let songs: BTreeSet<&str> = pieces.iter().map(|piece| piece.song.as_str()).collect();
         Self {
             engine: engine.to_owned(),
             pieces: pieces.len(),
@@ -100,71 +110,140 @@ impl Report {
     }
 }
 
+/// A piece and what its tokens cost.
+type Scored<'a> = (&'a Piece, &'a BTreeMap<&'static str, Sum>);
+
 impl Figures {
     fn new(vocabulary: &Vocabulary, pieces: &[Piece], scores: &Scores) -> Self {
-        let bits = |nats: f64| nats / std::f64::consts::LN_2;
-        let notes: u64 = pieces.iter().map(|piece| u64::from(piece.notes)).sum();
-        let a_note = |nats: f64| bits(nats) / notes.max(1) as f64;
-        let free: f64 = scores.pieces.iter().map(|nats| nats.free).sum();
-        let in_grammar: f64 = scores.pieces.iter().map(|nats| nats.in_grammar).sum();
-
-        let mut songs: BTreeMap<&str, (f64, u64)> = BTreeMap::new();
-        let mut sources: BTreeMap<String, Part> = BTreeMap::new();
-        let mut genres: BTreeMap<String, Part> = BTreeMap::new();
-        for (piece, nats) in std::iter::zip(pieces, &scores.pieces) {
-            let song = songs.entry(&piece.song).or_default();
-            song.0 += bits(nats.in_grammar);
-            song.1 += u64::from(piece.notes);
-            let genre = vocabulary.genres.get(usize::from(piece.genre)).cloned();
-            let parts = [
-                sources.entry(piece.source.clone()).or_default(),
-                genres.entry(genre.unwrap_or_default()).or_default(),
-            ];
-            for part in parts {
-                part.pieces += 1;
-                part.notes += u64::from(piece.notes);
-                // A sum until the end.
-                part.bits_a_note += bits(nats.in_grammar);
-            }
-        }
-        for part in sources.values_mut().chain(genres.values_mut()) {
-            part.bits_a_note /= part.notes.max(1) as f64;
-        }
-        let kinds = scores.kinds.iter().map(|(&kind, (tokens, nats))| {
-            let of_kind = Kind {
-                tokens: *tokens,
-                bits_a_note: a_note(nats.in_grammar),
-                bits_a_token: bits(nats.in_grammar) / (*tokens).max(1) as f64,
-            };
-            (kind, of_kind)
-        });
+        let scored: Vec<Scored> = std::iter::zip(pieces, &scores.0).collect();
+        let kinds: BTreeSet<&str> = scores.0.iter().flat_map(BTreeMap::keys).copied().collect();
+        let genre = |piece: &Piece| {
+            let genre = vocabulary.genres.get(usize::from(piece.genre));
+            genre.cloned().unwrap_or_default()
+        };
         Self {
-            tokens: scores.tokens,
-            loss: free / scores.tokens.max(1) as f64,
-            bits_a_note: a_note(in_grammar),
-            interval: interval(&songs.into_values().collect::<Vec<_>>()),
-            bits_a_note_without_grammar: a_note(free),
-            kinds: kinds.collect(),
-            sources,
-            genres,
+            all: Measures::of(&scored, |_| true),
+            kinds: kinds
+                .into_iter()
+                .map(|kind| (kind, Measures::of(&scored, |other| other == kind)))
+                .collect(),
+            sources: parts(&scored, |piece| piece.source.clone()),
+            genres: parts(&scored, genre),
         }
     }
 }
 
-/// The 2.5th and 97.5th percentile of bits a note over resamplings of songs, each with its bits
-/// and notes (Efron 1979, percentile bootstrap).
-fn interval(songs: &[(f64, u64)]) -> (f64, f64) {
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut ratios: Vec<f64> = (0..BOOTSTRAPS)
-        .map(|_| {
-            let drawn = (0..songs.len()).map(|_| songs[rng.random_range(0..songs.len())]);
-            let (bits, notes) = drawn.fold((0.0, 0), |sum, song| (sum.0 + song.0, sum.1 + song.1));
-            bits / notes.max(1) as f64
-        })
-        .collect();
-    ratios.sort_unstable_by(f64::total_cmp);
-    let percentile = |share: f64| ratios[(share * (BOOTSTRAPS - 1) as f64).round() as usize];
-    (percentile(0.025), percentile(0.975))
+/// The pieces by what `of` says of them.
+fn parts(scored: &[Scored], of: impl Fn(&Piece) -> String) -> BTreeMap<String, Part> {
+    let mut parts = BTreeMap::<String, Vec<Scored>>::new();
+    for &scored in scored {
+        parts.entry(of(scored.0)).or_default().push(scored);
+    }
+    let part = |(name, scored): (String, Vec<Scored>)| {
+        let songs: BTreeSet<&str> = scored
+            .iter()
+            .map(|(piece, _)| piece.song.as_str())
+            .collect();
+        let part = Part {
+            pieces: scored.len(),
+            songs: songs.len(),
+            notes: scored.iter().map(|(piece, _)| u64::from(piece.notes)).sum(),
+            all: Measures::of(&scored, |_| true),
+        };
+        (name, part)
+    };
+    parts.into_iter().map(part).collect()
+}
+
+/// What is drawn as one: a song's tokens and notes.
+#[derive(Clone, Copy, Default)]
+struct Song {
+    sum: Sum,
+    notes: u64,
+}
+
+impl std::ops::AddAssign for Song {
+    fn add_assign(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.notes += other.notes;
+    }
+}
+
+impl Song {
+    fn loss(&self) -> f64 {
+        self.sum.free / self.sum.tokens.max(1) as f64
+    }
+
+    fn bits_a_note(&self) -> f64 {
+        self.sum.in_grammar / std::f64::consts::LN_2 / self.notes.max(1) as f64
+    }
+
+    fn accuracy(&self) -> f64 {
+        self.sum.right as f64 / self.sum.tokens.max(1) as f64
+    }
+}
+
+impl Measures {
+    /// Of the tokens of these pieces whose kind `takes` takes.
+    fn of(scored: &[Scored], takes: impl Fn(&str) -> bool) -> Self {
+        let mut songs = BTreeMap::<&str, Song>::new();
+        for (piece, kinds) in scored {
+            let song = songs.entry(&piece.song).or_default();
+            song.notes += u64::from(piece.notes);
+            for (_, sum) in kinds.iter().filter(|(kind, _)| takes(kind)) {
+                song.sum += *sum;
+            }
+        }
+        let songs: Vec<Song> = songs.into_values().collect();
+        let sum = |songs: &mut dyn Iterator<Item = Song>| {
+            songs.fold(Song::default(), |mut sum, song| {
+                sum += song;
+                sum
+            })
+        };
+        let all = sum(&mut songs.iter().copied());
+        // Efron 1979: the percentile bootstrap.
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let drawn: Vec<Song> = (0..BOOTSTRAPS)
+            .map(|_| sum(&mut (0..songs.len()).map(|_| songs[rng.random_range(0..songs.len())])))
+            .collect();
+        let interval = |of: fn(&Song) -> f64| {
+            let mut values: Vec<f64> = drawn.iter().map(of).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            let percentile =
+                |share: f64| values[(share * (BOOTSTRAPS - 1) as f64).round() as usize];
+            (percentile(0.025), percentile(0.975))
+        };
+        let loss_interval = interval(Song::loss);
+        Self {
+            tokens: all.sum.tokens,
+            loss: all.loss(),
+            loss_interval,
+            perplexity: all.loss().exp(),
+            perplexity_interval: (loss_interval.0.exp(), loss_interval.1.exp()),
+            bits_a_note: all.bits_a_note(),
+            interval: interval(Song::bits_a_note),
+            bits_a_note_without_grammar: all.sum.free
+                / std::f64::consts::LN_2
+                / all.notes.max(1) as f64,
+            accuracy: all.accuracy(),
+            accuracy_interval: interval(Song::accuracy),
+        }
+    }
+}
+
+/// A figure with its interval.
+fn with(value: f64, (low, high): (f64, f64)) -> String {
+    format!("{value:.3} [{low:.2}, {high:.2}]")
+}
+
+fn percent(value: f64, (low, high): (f64, f64)) -> String {
+    format!(
+        "{:.1} [{:.0}, {:.0}]",
+        100.0 * value,
+        100.0 * low,
+        100.0 * high
+    )
 }
 
 impl fmt::Display for Report {
@@ -178,54 +257,58 @@ impl fmt::Display for Report {
             100.0 * self.notes_kept,
             self.engine
         )?;
-        writeln!(
-            f,
-            "\nbits a note          free                  conditioned"
-        )?;
-        let (free, conditioned) = (&self.free, &self.conditioned);
-        let with = |figures: &Figures| {
-            let (low, high) = figures.interval;
-            format!("{:.3} [{low:.2}, {high:.2}]", figures.bits_a_note)
+        let ways = [&self.free, &self.conditioned];
+        writeln!(f, "\n{:<22} {:<22} conditioned", "", "free")?;
+        let mut row = |name: &str, of: &dyn Fn(&Measures) -> String| {
+            let [free, conditioned] = ways.map(|figures| of(&figures.all));
+            writeln!(f, "{name:<22} {free:<22} {conditioned}")
         };
-        writeln!(
-            f,
-            "{:<20} {:<21} {}",
-            "with the grammar",
-            with(free),
-            with(conditioned)
-        )?;
-        let row = |f: &mut fmt::Formatter, name: &str, free: f64, conditioned: Option<f64>| {
-            let conditioned = conditioned.map_or(String::new(), |bits| format!("{bits:.3}"));
-            writeln!(f, "{name:<20} {free:<21.3} {conditioned}")
+        row("bits a note", &|all| with(all.bits_a_note, all.interval))?;
+        row("without the grammar", &|all| {
+            format!("{:.3}", all.bits_a_note_without_grammar)
+        })?;
+        row("loss, nats a token", &|all| {
+            with(all.loss, all.loss_interval)
+        })?;
+        row("perplexity", &|all| {
+            with(all.perplexity, all.perplexity_interval)
+        })?;
+        row("right guesses, %", &|all| {
+            percent(all.accuracy, all.accuracy_interval)
+        })?;
+        let kinds = ways.map(|figures| figures.kinds.iter());
+        let kinds = kinds.map(|kinds| {
+            kinds
+                .map(|(&name, part)| (name.to_owned(), *part))
+                .collect()
+        });
+        table(f, "by kind of token", kinds)?;
+        let named = |parts: &BTreeMap<String, Part>| {
+            let name =
+                |(name, part): (&String, &Part)| (format!("{name} ({})", part.pieces), part.all);
+            parts.iter().map(name).collect()
         };
-        let without = |figures: &Figures| figures.bits_a_note_without_grammar;
-        row(f, "without it", without(free), Some(without(conditioned)))?;
-        row(f, "loss, nats a token", free.loss, Some(conditioned.loss))?;
-        writeln!(f, "\nby kind of token")?;
-        for (kind, part) in &free.kinds {
-            row(
-                f,
-                kind,
-                part.bits_a_note,
-                conditioned.kinds.get(kind).map(|part| part.bits_a_note),
-            )?;
-        }
-        for (title, free, conditioned) in [
-            ("by source", &free.sources, &conditioned.sources),
-            ("by genre", &free.genres, &conditioned.genres),
-        ] {
-            writeln!(f, "\n{title}")?;
-            for (name, part) in free {
-                let name = format!("{name} ({})", part.pieces);
-                let given = conditioned.get(name.rsplit_once(" (").map_or("", |(name, _)| name));
-                row(
-                    f,
-                    &name,
-                    part.bits_a_note,
-                    given.map(|part| part.bits_a_note),
-                )?;
-            }
-        }
-        Ok(())
+        table(f, "by source", ways.map(|figures| named(&figures.sources)))?;
+        table(f, "by genre", ways.map(|figures| named(&figures.genres)))
     }
+}
+
+/// Bits a note and right guesses of parts, asked in both ways.
+fn table(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    [free, conditioned]: [BTreeMap<String, Measures>; 2],
+) -> fmt::Result {
+    let columns = |bits: &str, right: &str| format!("{bits:<22} {right:<14}");
+    let head = columns("bits a note", "right, %");
+    writeln!(f, "\n{title:<22} {head} {}", head.trim_end())?;
+    for (name, part) in &free {
+        let cells = |part: &Measures| {
+            let right = percent(part.accuracy, part.accuracy_interval);
+            columns(&with(part.bits_a_note, part.interval), &right)
+        };
+        let given = conditioned.get(name).map(cells).unwrap_or_default();
+        writeln!(f, "{name:<22} {} {}", cells(part), given.trim_end())?;
+    }
+    Ok(())
 }
