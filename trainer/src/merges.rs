@@ -14,7 +14,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::tokenizer::Trainer;
 
 /// Tokens that pairs are learned from at most, unless one piece alone is longer.
-const SAMPLE_TOKENS: usize = 2 << 20;
+const SAMPLE_TOKENS: usize = 1 << 20;
 
 /// A pair that occurs less often is not merged.
 const LEAST_FREQUENCY: u64 = 2;
@@ -145,8 +145,8 @@ fn token(character: char) -> Option<Token> {
     Token::try_from(token).ok()
 }
 
-/// The pairs of a model in its JSON: those that can be merged one after another, in the numbers of
-/// [`Pair`], merged tokens from `first` on.
+/// The pairs of a model in its JSON: those that can be merged one after another, to tokens from
+/// `first` on.
 fn pairs(model: &serde_json::Value, first: Token) -> Vec<Pair> {
     let mut numbers: HashMap<String, u16> = HashMap::new();
     let mut pairs = Vec::new();

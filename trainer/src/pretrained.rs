@@ -161,13 +161,9 @@ impl Pretrained {
         debug_assert_eq!(encoding.kind(any), "genre");
         for name in ["embedding.weight", "head.weight"] {
             if let Some(rows) = self.weights.get_mut(name) {
-                // Merged tokens stand behind the genres.
-                let genres = i64::from(any) + known as i64;
-                let before = rows.narrow(0, 0, genres);
-                let after = rows.narrow(0, genres, rows.size()[0] - genres);
                 let any = rows.narrow(0, i64::from(any), 1);
                 let more = any.expand([new.len() as i64, any.size()[1]], false);
-                *rows = Tensor::cat(&[before, more, after], 0);
+                *rows = Tensor::cat(&[&*rows, &more], 0);
             }
         }
         let grown = encoding.vocabulary_size() - self.spec.build(known)?.vocabulary_size();

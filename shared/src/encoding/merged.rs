@@ -52,6 +52,11 @@ impl Encoding for Merged {
         })
     }
 
+    fn head(&self, conditioning: &Conditioning) -> Vec<Token> {
+        let head = self.base.head(conditioning).into_iter();
+        head.map(|token| self.merges.moved(token)).collect()
+    }
+
     fn alone<'t>(&self, tokens: &'t [Token]) -> Cow<'t, [Token]> {
         self.base.alone(tokens)
     }
@@ -95,11 +100,14 @@ impl Encoding for Merged {
     fn kind(&self, token: Token) -> &'static str {
         match self.merges.tokens().contains(&token) {
             true => "merged",
-            false => self.base.kind(token),
+            false => self.base.kind(self.merges.moved_back(token)),
         }
     }
 
     fn name(&self, token: Token) -> String {
+        if !self.merges.tokens().contains(&token) {
+            return self.base.name(self.merges.moved_back(token));
+        }
         let expansion = self.merges.expansion(&token).iter();
         let names: Vec<String> = expansion.map(|&token| self.base.name(token)).collect();
         names.join(" + ")
@@ -156,9 +164,12 @@ impl Grammar for MergedGrammar {
     /// What the base grammar allows, and the merged tokens on the ways through the tree that it
     /// allows.
     fn allowed(&self, next: &mut TokenSet) {
-        self.base.allowed(next);
         let nodes = &self.tree.nodes;
         let mut here = TokenSet::new(self.size);
+        self.base.allowed(&mut here);
+        next.clear();
+        here.iter()
+            .for_each(|token| next.insert(self.merges.moved(token)));
         let mut open = vec![(&nodes[0], self.base.boxed_clone())];
         while let Some((node, mut grammar)) = open.pop() {
             grammar.allowed(&mut here);
@@ -186,7 +197,10 @@ impl Grammar for MergedGrammar {
 
     fn accept(&mut self, token: Token) -> Result<(), DecodeError> {
         if !self.merges.tokens().contains(&token) {
-            return self.base.accept(token);
+            return self
+                .base
+                .accept(self.merges.moved_back(token))
+                .map_err(|error| DecodeError { token, ..error });
         }
         let mut base = self.base.boxed_clone();
         for &part in self.merges.expansion(&token) {

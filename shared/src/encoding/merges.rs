@@ -14,10 +14,8 @@ use std::collections::HashMap;
 use super::lexicon::{Kind, Lexicon};
 use super::{SettingsError, Token};
 
-/// Two neighbours that become one token. A number below that of the vocabulary's first genre is
-/// the token itself, the others count merged tokens from there on: so a vocabulary can take on
-/// genres without a change to its merges.
-pub type Pair = (u16, u16);
+/// Two neighbours that become one token.
+pub type Pair = (Token, Token);
 
 /// The most base tokens that a merged one stands for.
 pub const MAX_EXPANSION: usize = 32;
@@ -25,11 +23,14 @@ pub const MAX_EXPANSION: usize = 32;
 /// Of a pair that is not merged.
 const NO_RANK: u16 = u16::MAX;
 
-/// The merges of a vocabulary.
+/// The merges of a vocabulary. Their tokens stand before its genres, so that it still grows without
+/// moving a token.
 #[derive(Clone, Debug)]
 pub struct Merges {
-    /// The first merged token: they stand behind the base vocabulary.
+    /// The first merged token: that of the first genre where nothing is merged.
     first: Token,
+    /// Tokens of the vocabulary, merged ones included.
+    size: usize,
     /// What each merged token stands for, one after another.
     expanded: Vec<Token>,
     /// Where each merged token's expansion begins, and where the last one ends.
@@ -60,29 +61,24 @@ impl Merges {
             let expected = "expected a vocabulary of at most 65,535 tokens with them";
             return Err(refused(pairs.len().to_string(), expected));
         }
-        let tokens = 0..size as Token;
+        let first = lexicon.run(Kind::Genre).start;
         let mut merges = Self {
-            first: tokens.end,
+            first,
+            size,
             expanded: Vec::new(),
             starts: vec![0],
             merged: Vec::with_capacity(pairs.len()),
             ranks: Ranks::with_room_for(pairs.len()),
-            music: tokens.map(|token| is_music(lexicon, token)).collect(),
+            music: (0..first).map(|token| is_music(lexicon, token)).collect(),
         };
-        let genres = lexicon.run(Kind::Genre).start;
         let mut known: HashMap<Vec<Token>, Token> = HashMap::new();
         for (rank, &(left, right)) in pairs.iter().enumerate() {
             let wrong = |expected| refused(format!("({left}, {right})"), expected);
-            let number = |number: u16| match number.checked_sub(genres) {
-                None => merges.is_music(number).then_some(number),
-                Some(merged) => {
-                    (usize::from(merged) + 1 < merges.starts.len()).then(|| merges.first + merged)
-                }
-            };
-            let (Some(left), Some(right)) = (number(left), number(right)) else {
+            let there = |token| merges.is_music(token) || merges.tokens().contains(&token);
+            if !there(left) || !there(right) {
                 let expected = "expected pairs of music's tokens, or of tokens merged before";
                 return Err(wrong(expected));
-            };
+            }
             let (before, after) = (merges.expansion(&left), merges.expansion(&right));
             // Heads have instruments side by side, and nothing of a head is merged.
             let instruments = lexicon.run(Kind::Instrument);
@@ -110,17 +106,34 @@ impl Merges {
             });
             merges.merged.push(token);
         }
+        merges.size += merges.tokens().len();
         Ok(merges)
     }
 
     /// Tokens of the vocabulary, merged ones included.
     pub fn vocabulary_size(&self) -> usize {
-        usize::from(self.first) + self.starts.len() - 1
+        self.size
     }
 
     /// The merged tokens, ascending.
     pub fn tokens(&self) -> std::ops::Range<Token> {
-        self.first..self.vocabulary_size() as Token
+        self.first..self.first + (self.starts.len() - 1) as Token
+    }
+
+    /// What a token of the base vocabulary is in this one: genres stand behind what is merged.
+    pub(super) fn moved(&self, base: Token) -> Token {
+        match base < self.first {
+            true => base,
+            false => base + self.tokens().len() as Token,
+        }
+    }
+
+    /// The token of the base vocabulary that stands in this one as `token`, which is not merged.
+    pub(super) fn moved_back(&self, token: Token) -> Token {
+        match token < self.first {
+            true => token,
+            false => token - self.tokens().len() as Token,
+        }
     }
 
     /// The base tokens that `token` stands for; a base token stands for itself.

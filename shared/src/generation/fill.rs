@@ -84,7 +84,8 @@ impl Piece {
         let end = self.bars.len().min(start + window);
         let context = generator.context;
         let half = |&from: &usize| {
-            2 * self.stream(generator, from, end).len() <= context.tokens
+            let stream = self.stream(generator, from, end);
+            2 * generator.encoding.merge(&stream).len() <= context.tokens
                 && end - from <= context.bars.max(window)
         };
         let past = (0..=start).rev().step_by(window);
@@ -105,17 +106,18 @@ impl Piece {
         let begin = stream[filled];
         stream.truncate(filled);
         let limit = |left: usize| context.tokens.saturating_sub(RESERVE + 2 * left);
-        if stream.len() > limit(count) {
+        let prompt = generator.encoding.merge(&stream).into_owned();
+        if prompt.len() > limit(count) {
             return Err(GenerationError::Narrow { bar: start as u32 });
         }
         generator.index = start as u32;
         generator.rng = bar_rng(generator.request.seed, generator.index);
         generator.grammar = generator.encoding.grammar();
-        stream
+        prompt
             .iter()
             .try_for_each(|&token| generator.grammar.accept(token))?;
         generator.stream.clear();
-        generator.run(&stream)?;
+        generator.run(&prompt)?;
         for left in (0..count).rev() {
             generator.take(begin, &mut stream)?;
             loop {
@@ -150,10 +152,10 @@ impl Piece {
 }
 
 impl Generator {
-    /// Goes on with `token`.
+    /// Goes on with `token`, of which `stream` has what it was merged of.
     fn take(&mut self, token: Token, stream: &mut Vec<Token>) -> Result<(), GenerationError> {
         self.grammar.accept(token)?;
-        stream.push(token);
+        stream.extend_from_slice(&self.encoding.expand(&[token]));
         self.run(&[token])
     }
 }
