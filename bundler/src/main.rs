@@ -18,6 +18,13 @@ use bundle::System;
 use step::{Child, Outcome, Steps};
 use workspace::Workspace;
 
+/// The trainer is tested and measured with MPI where its library is easily had, and as it is built by
+/// default besides: checked, but not built a second time.
+const MPI: &[&str] = match cfg!(target_os = "linux") {
+    true => &["--features", "famam-trainer/mpi"],
+    false => &[],
+};
+
 const USAGE: &str = "\
 cargo xtask run             build the plugin, play 16 bars of rock into famam-demo.mid
 cargo xtask test [--long]   format check, clippy, all tests; --long adds soaks and large samples
@@ -116,6 +123,7 @@ fn test(workspace: &Workspace, long: bool) -> Outcome {
             &packages::PLUGIN[..],
             &packages::STANDALONE,
             &packages::TRAINER,
+            &packages::MPI,
             &packages::TESTS,
         ]
         .concat(),
@@ -132,22 +140,23 @@ fn test(workspace: &Workspace, long: bool) -> Outcome {
     steps.heading("format");
     cargo(&["fmt", "--all", "--check"]).run()?;
     steps.heading("clippy");
-    cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ])
-    .run()?;
+    let deny = ["--", "--deny", "warnings"];
+    cargo(&["clippy", "--workspace", "--all-targets"])
+        .args(MPI)
+        .args(deny)
+        .run()?;
+    if !MPI.is_empty() {
+        cargo(&["clippy", "--workspace"]).args(deny).run()?;
+    }
     steps.heading("building the tests");
-    cargo(&["test", "--workspace", "--no-run"]).run()?;
+    cargo(&["test", "--workspace", "--no-run"])
+        .args(MPI)
+        .run()?;
     steps.heading(match music {
         Some(_) => "tests",
         None => "tests; FAMAM_DATA names no folder of music: those that run over it are skipped",
     });
-    let tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let tests = cargo(&["test", "--workspace", "--no-fail-fast"]).args(MPI);
     if long {
         tests.env("FAMAM_LONG", "1")
     } else {
@@ -192,13 +201,17 @@ fn bench(workspace: &Workspace) -> Outcome {
     let mut steps = Steps::start();
     packages::provide(&[&packages::PLUGIN[..], &packages::STANDALONE].concat())?;
     optional_runtime(workspace, &mut steps);
-    packages::provide(&packages::TRAINER)?;
+    packages::provide(&[&packages::TRAINER[..], &packages::MPI].concat())?;
     let libtorch = wheel::libtorch(&workspace.cache)?;
     let music = music::folder(workspace)?;
     let mut figures = Vec::new();
     for package in ["famam-shared", "famam-tests", "famam-trainer"] {
         steps.heading(package);
         let benches = step::cargo(workspace, ["bench", "--package", package, "--bench", "*"]);
+        let benches = match package {
+            "famam-trainer" => benches.args(MPI),
+            _ => benches,
+        };
         let benches = with_environment(benches, &libtorch, music.as_deref());
         figures.extend(benches.run_for("figure | ")?);
     }

@@ -58,6 +58,20 @@ pub const TRAINER: [Package; 2] = [
     library("libhdf5-dev", "hdf5"),
 ];
 
+/// What the trainer's feature `mpi` needs besides.
+pub const MPI: [Package; 3] = [
+    program("openmpi-bin", &["mpirun", "--version"]),
+    library("libopenmpi-dev", "mpi"),
+    program(
+        "libclang-dev",
+        &[
+            "sh",
+            "-c",
+            "ls /usr/lib/llvm-*/lib/libclang.so || ldconfig -p | grep 'libclang.so '",
+        ],
+    ),
+];
+
 /// What the tests need besides: a processor without the newest instructions.
 pub const TESTS: [Package; 1] = [program("qemu-user", &["qemu-x86_64", "--version"])];
 

@@ -52,7 +52,10 @@ impl Chord {
     /// The same chord `semitones` higher.
     pub fn transposed(self, semitones: i32) -> Self {
         let shift = semitones.rem_euclid(i32::from(CLASSES)) as u8;
-        Self(self.0.map(|(root, quality)| ((root + shift) % CLASSES, quality)))
+        Self(
+            self.0
+                .map(|(root, quality)| ((root + shift) % CLASSES, quality)),
+        )
     }
 
     /// The chord of pitch classes that sound for so long each. Of chords that fit equally well it is
@@ -93,7 +96,8 @@ impl Chord {
                 *bass = note.pitch.min(*bass);
             }
         }
-        let chord = |(classes, bass): ([u64; CLASSES as usize], u8)| Self::of(&classes, bass % CLASSES);
+        let chord =
+            |(classes, bass): ([u64; CLASSES as usize], u8)| Self::of(&classes, bass % CLASSES);
         sounding.into_iter().map(chord).collect()
     }
 }
@@ -157,7 +161,10 @@ mod tests {
         ];
         for shape in shapes {
             for shift in -24..24 {
-                let moved: Vec<u8> = shape.iter().map(|p| (i32::from(*p) + shift) as u8).collect();
+                let moved: Vec<u8> = shape
+                    .iter()
+                    .map(|p| (i32::from(*p) + shift) as u8)
+                    .collect();
                 assert_eq!(chord(&moved), chord(shape).transposed(shift), "{shape:?}");
             }
         }

@@ -10,6 +10,8 @@
 //! BOS genre instruments… | BAR … BAR … BAR … EOS
 //! ```
 //!
+//! On top of any of them byte pairs can be merged, in front of a model alone: [`Merged`].
+//!
 //! The head is what a request asks for; it stands in training exactly as in generation.
 //! Data sets keep bodies only, see [`Body`]. In every encoding these are bar by bar, so that a
 //! segment can begin at any bar; where a stream says bars in another order, [`Encoding::segment`]
@@ -27,6 +29,8 @@ mod bars;
 pub mod event;
 mod grammar;
 mod lexicon;
+mod merged;
+pub mod merges;
 pub mod mmm;
 pub mod multitrack;
 pub mod remi;
@@ -34,6 +38,8 @@ pub mod remi;
 pub use bars::Bars;
 pub(crate) use bars::score as score_of;
 pub use lexicon::Lexicon;
+pub use merged::Merged;
+pub use merges::{Merges, Pair};
 
 use lexicon::Kind;
 
@@ -70,7 +76,21 @@ impl TokenSet {
 
     /// Puts the tokens of `range` in.
     pub fn insert_range(&mut self, range: std::ops::Range<Token>) {
-        range.for_each(|token| self.insert(token));
+        // The bits from one on in its word.
+        let from = |token: Token| u64::MAX << (token % 64);
+        let (first, last) = (usize::from(range.start) / 64, usize::from(range.end) / 64);
+        if range.is_empty() {
+            return;
+        }
+        if first == last {
+            self.words[first] |= from(range.start) & !from(range.end);
+            return;
+        }
+        self.words[first] |= from(range.start);
+        self.words[first + 1..last].fill(u64::MAX);
+        if !range.end.is_multiple_of(64) {
+            self.words[last] |= !from(range.end);
+        }
     }
 
     /// Takes `token` out.
@@ -191,6 +211,27 @@ pub trait Encoding: Send + Sync {
         body.instruments
     }
 
+    /// The byte pairs that are merged in front of a model.
+    fn merges(&self) -> Option<&Merges> {
+        None
+    }
+
+    /// What a model sees of `tokens`, a stream or bars of one: its byte pairs merged.
+    fn merge<'t>(&self, tokens: &'t [Token]) -> Cow<'t, [Token]> {
+        match self.merges() {
+            None => Cow::Borrowed(tokens),
+            Some(merges) => Cow::Owned(merges.merge(tokens)),
+        }
+    }
+
+    /// What `tokens` of a model say, with nothing merged.
+    fn expand<'t>(&self, tokens: &'t [Token]) -> Cow<'t, [Token]> {
+        match self.merges() {
+            None => Cow::Borrowed(tokens),
+            Some(merges) => Cow::Owned(merges.expand(tokens)),
+        }
+    }
+
     /// Tokens in the vocabulary.
     fn vocabulary_size(&self) -> usize {
         self.lexicon().size()
@@ -224,13 +265,16 @@ pub trait Encoding: Send + Sync {
         Cow::Borrowed(tokens)
     }
 
-    /// Leaves bars of a stream's tracks open, those that `hides` says (asked once for each), and
-    /// fills them in after all that is known. Nothing in an encoding that cannot say it.
-    fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut() -> bool) {}
+    /// Leaves bars of a stream's tracks open, and fills them in after all that is known of their
+    /// window: those that `hides` says, asked once for each by its number in the stream and by what
+    /// plays it. Nothing in an encoding that cannot say it.
+    fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut(usize, Instrument) -> bool) {
+    }
 
     /// The tokens that bring the end of what is said together nearer, the best first.
     fn endings(&self) -> Vec<Token> {
-        vec![self.special().bar]
+        let rest = self.lexicon().rest();
+        [self.special().bar].into_iter().chain(rest).collect()
     }
 
     /// A whole stream for bars of a body: the head, then `tokens` (which start at a BAR) with the
@@ -260,7 +304,8 @@ pub trait Encoding: Send + Sync {
         let lexicon = self.lexicon();
         let tokens = self.alone(tokens);
         let mut stream = self.head(conditioning);
-        stream.extend([self.special().bar, first.metre, first.tempo]);
+        stream.push(self.special().bar);
+        stream.extend(lexicon.said(first));
         stream.extend_from_slice(&tokens[lexicon.after_state(&tokens)..]);
         if semitones != 0 {
             lexicon.transpose(&mut stream, semitones)?;
@@ -357,6 +402,13 @@ pub enum Spec {
     Remi(quantize::Settings),
     /// [`event::Event`].
     Event(quantize::Settings),
+    /// [`Merged`].
+    Merged {
+        /// The encoding below, which is no `Merged` itself.
+        base: Box<Spec>,
+        /// What is merged, the earliest learned first.
+        merges: Vec<Pair>,
+    },
     /// [`mmm::Mmm`].
     Mmm(mmm::Settings),
 }
@@ -369,8 +421,46 @@ impl Spec {
             Spec::Multitrack(settings) => Box::new(multitrack::Multitrack::new(settings, genres)?),
             Spec::Remi(settings) => Box::new(remi::Remi::new(settings, genres)?),
             Spec::Event(settings) => Box::new(event::Event::new(settings, genres)?),
+            Spec::Merged { base, merges } => match *base {
+                Spec::Merged { .. } => {
+                    return Err(SettingsError {
+                        field: "base",
+                        value: "merged".to_owned(),
+                        expected: "expected an encoding that merges nothing itself",
+                    });
+                }
+                base => Box::new(Merged::new(base.build(genres)?, &merges)?),
+            },
             Spec::Mmm(settings) => Box::new(mmm::Mmm::new(settings, genres)?),
         })
+    }
+
+    /// The encoding without merges: that of the tokens which data sets keep.
+    pub fn base(&self) -> &Spec {
+        match self {
+            Spec::Merged { base, .. } => base,
+            base => base,
+        }
+    }
+
+    /// This encoding with these merges in place of its own; none are as good as no merging.
+    pub fn with_merges(&self, merges: Vec<Pair>) -> Self {
+        let base = self.base().clone();
+        match merges[..] {
+            [] => base,
+            _ => Spec::Merged {
+                base: Box::new(base),
+                merges,
+            },
+        }
+    }
+
+    /// What is merged, the earliest learned first.
+    pub fn merges(&self) -> &[Pair] {
+        match self {
+            Spec::Merged { merges, .. } => merges,
+            _ => &[],
+        }
     }
 
     /// The encoding's name.
@@ -379,6 +469,7 @@ impl Spec {
             Spec::Multitrack(_) => "multitrack",
             Spec::Remi(_) => "remi",
             Spec::Event(_) => "event",
+            Spec::Merged { base, .. } => base.name(),
             Spec::Mmm(_) => "mmm",
         }
     }
@@ -387,6 +478,7 @@ impl Spec {
     pub fn settings(&self) -> &quantize::Settings {
         match self {
             Spec::Multitrack(settings) | Spec::Remi(settings) | Spec::Event(settings) => settings,
+            Spec::Merged { base, .. } => base.settings(),
             Spec::Mmm(settings) => &settings.music,
         }
     }
@@ -410,6 +502,10 @@ pub trait Grammar: Send {
     fn allowed(&self, next: &mut TokenSet);
     /// Takes one more token; refuses one that [`Grammar::allowed`] does not hold, unchanged.
     fn accept(&mut self, token: Token) -> Result<(), DecodeError>;
+    /// Takes one more token, of which [`Grammar::allowed`] was asked before.
+    fn advance(&mut self, token: Token) {
+        let _ = self.accept(token);
+    }
     /// A copy of its state.
     fn boxed_clone(&self) -> Box<dyn Grammar>;
 }

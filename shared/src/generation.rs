@@ -32,6 +32,10 @@ use crate::instrument::Instrument;
 use crate::sampling::{self, Candidates};
 use crate::score::{Metre, Note, Score};
 
+mod fill;
+
+pub use fill::fill_in;
+
 /// Tokens that a prompt is run in at once; between two chunks it can be cancelled.
 pub const PROMPT_CHUNK: usize = 128;
 /// Tokens kept free at the context's end, so that a note that has begun can be finished.
@@ -86,6 +90,17 @@ pub enum GenerationError {
     /// A genre that the model does not know, or a head that its grammar refuses.
     #[error("the request cannot be said to this model: {0}")]
     Request(#[from] DecodeError),
+    /// [`fill_in`] was asked of an encoding that says each bar once.
+    #[error("this model cannot fill in bars: take one whose encoding is mmm")]
+    Whole,
+    /// [`fill_in`] was asked for a bar in a window that is too long.
+    #[error(
+        "the window of bar {bar} is longer than the model's context: take a model with a longer one"
+    )]
+    Narrow {
+        /// The window's first bar, from 0.
+        bar: u32,
+    },
     /// The caller asked it to stop.
     #[error("cancelled")]
     Cancelled,
@@ -111,12 +126,16 @@ pub struct Generator {
     excluded: TokenSet,
     /// What brings a window to its end, the best first.
     endings: Vec<Token>,
+    /// Merged tokens, of which none is drawn where a window must end: one might begin what cannot end
+    /// at once.
+    merged: TokenSet,
     /// The last windows, whole: what the next prompt may keep.
     kept: Vec<Vec<Token>>,
     /// The window that is being written, from BAR on.
     current: Vec<Token>,
-    /// Its bars.
+    /// Its bars, and those whose BAR was said.
     current_bars: usize,
+    opened: usize,
     /// What the bars say.
     bars: Bars,
     /// The tokens of the bars that were not handed out yet.
@@ -160,6 +179,10 @@ impl Generator {
                 matches!(kind, "metre" | "tempo" | "eos" | "fill placeholder")
             })
             .for_each(|token| excluded.insert(token));
+        let mut merged = TokenSet::new(size);
+        if let Some(merges) = encoding.merges() {
+            merged.insert_range(merges.tokens());
+        }
         Ok(Self {
             stream,
             grammar,
@@ -170,10 +193,12 @@ impl Generator {
             metre: encoding.lexicon().metre(state),
             window: encoding.window_bars().unwrap_or(1),
             excluded,
+            merged,
             endings: encoding.endings(),
             kept: Vec::new(),
             current: Vec::new(),
             current_bars: 0,
+            opened: 0,
             bars: encoding.bars(&head),
             written: VecDeque::new(),
             handed_out: Vec::new(),
@@ -241,6 +266,7 @@ impl Generator {
             .encoding
             .begun_with(conditioning, &body, self.state, 0)
             .unwrap_or_default();
+        let prompt = self.encoding.merge(&prompt).into_owned();
         self.grammar = self.encoding.grammar();
         prompt
             .iter()
@@ -263,6 +289,10 @@ impl Generator {
     fn draw(&mut self, must_end: bool) -> Option<Token> {
         let (bar, end) = (self.encoding.special().bar, self.end());
         self.grammar.allowed(&mut self.allowed);
+        if self.opened < self.current_bars && self.allowed.contains(bar) {
+            self.opened += 1;
+            return Some(bar);
+        }
         let may_end = self.allowed.contains(end);
         self.allowed.subtract(&self.excluded);
         if may_end && end != bar {
@@ -275,22 +305,23 @@ impl Generator {
             if ending.is_some() {
                 return ending;
             }
+            self.allowed.subtract(&self.merged);
         }
         self.candidates.fill(&self.logits, &self.allowed);
         self.candidates.filter(&self.request.sampling);
         self.candidates.draw(&mut self.rng)
     }
 
-    /// Begins a window: its BARs, and in a stream's first bar metre and tempo.
+    /// Begins a window with its first BAR, and in a stream's first metre and tempo.
     fn begin(&mut self) -> Result<(), GenerationError> {
         let bar = self.encoding.special().bar;
         let left = self.request.bars.saturating_sub(self.index) as usize;
-        self.current_bars = left.clamp(1, self.window);
-        self.current = vec![bar; self.current_bars];
+        (self.current_bars, self.opened) = (left.clamp(1, self.window), 1);
+        self.current = vec![bar];
         if !self.started {
             self.started = true;
             self.current
-                .splice(1..1, [self.state.metre, self.state.tempo]);
+                .extend(self.encoding.lexicon().said(self.state));
             return self.prompt(0);
         }
         let most = match self.window {
@@ -301,12 +332,8 @@ impl Generator {
         if self.kept.len() >= most {
             return self.prompt(self.kept.len() / 2);
         }
-        let bars = std::mem::take(&mut self.current);
-        bars.iter()
-            .try_for_each(|&token| self.grammar.accept(token))?;
-        self.run(&bars)?;
-        self.current = bars;
-        Ok(())
+        self.grammar.accept(bar)?;
+        self.run(&[bar])
     }
 
     /// Writes one window to its end, up to the next BAR.
@@ -324,16 +351,18 @@ impl Generator {
                 .max_tokens
                 .is_some_and(|most| self.drawn >= most);
             let must_end = spent || self.stream.len(0) >= limit;
+            let opened = self.opened;
             let Some(token) = self.draw(must_end) else {
                 break;
             };
-            self.drawn += 1;
-            if token == self.end() {
+            self.drawn += usize::from(self.opened == opened);
+            if token == self.end() && self.opened == opened {
                 self.ended = spent;
                 break;
             }
             self.grammar.accept(token)?;
-            self.current.push(token);
+            self.current
+                .extend_from_slice(&self.encoding.expand(&[token]));
             self.run(&[token])?;
         }
         let tokens = std::mem::take(&mut self.current);

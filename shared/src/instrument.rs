@@ -311,8 +311,14 @@ impl InstrumentSet {
 
     /// The instruments of the set, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Instrument> + use<> {
-        let set = *self;
-        Instrument::all().filter(move |&instrument| set.contains(instrument))
+        let words = self.words.into_iter().zip(0u8..);
+        words.flat_map(|(mut word, i)| {
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros();
+                word &= word.checked_sub(1)?;
+                Some(Instrument(64 * i + bit as u8))
+            })
+        })
     }
 
     /// All that is in either.

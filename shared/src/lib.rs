@@ -6,6 +6,7 @@
 pub mod architecture;
 pub mod bands;
 pub mod bundle;
+pub mod chord;
 pub mod encoding;
 pub mod engine;
 pub mod generation;

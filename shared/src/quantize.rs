@@ -24,6 +24,32 @@ pub struct Settings {
     /// Equal bins of MIDI's 128 velocities: 1 to 64; with 0 velocities are not said, and every
     /// note has the same.
     pub velocity_bins: u16,
+    /// Whether each bar says its [chord](crate::chord), of all that sounds in it. It is a function of
+    /// the music and says nothing to a decoder.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub chords: bool,
+    /// Whether a bar that has nothing to say says that it rests.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rests: bool,
+    /// Whether tempos are said; if not, all music has 120 quarters a minute.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub tempos: bool,
+    /// The metre of all music, where metres are not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_signature: Option<(u8, u8)>,
+}
+
+// Settings of before there were these fields are written as they were.
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Default for Settings {
@@ -33,6 +59,10 @@ impl Default for Settings {
             max_duration_bars: 4,
             max_metre_bars: 2,
             velocity_bins: 32,
+            chords: false,
+            rests: false,
+            tempos: true,
+            time_signature: None,
         }
     }
 }
@@ -94,6 +124,13 @@ impl Settings {
             let expected = "expected 1 to 64, or 0 for no velocities";
             return refuse("velocity_bins", self.velocity_bins, expected);
         }
+        if let (Some((numerator, denominator)), []) = (self.time_signature, &self.metres()[..]) {
+            return Err(SettingsError {
+                field: "time_signature",
+                value: format!("{numerator}/{denominator}"),
+                expected: "a metre of whole grid positions, not longer than max_metre_bars, if metres are not said",
+            });
+        }
         Ok(())
     }
 
@@ -112,12 +149,14 @@ impl Settings {
         u32::from(self.max_metre_bars) * u32::from(self.positions_per_bar)
     }
 
-    /// The metres that can be said, as (numerator, denominator): bars of whole grid positions.
+    /// The metres that music can have, as (numerator, denominator): bars of whole grid positions.
     pub fn metres(&self) -> Vec<(u8, u8)> {
         let longest = TICKS_PER_WHOLE * u32::from(self.max_metre_bars);
+        let only = |metre| self.time_signature.is_none_or(|only| metre == only);
         [2, 4, 8, 16]
             .into_iter()
             .flat_map(|denominator| (1..=32).map(move |numerator| (numerator, denominator)))
+            .filter(|&metre| only(metre))
             .filter(|&(numerator, denominator)| {
                 let bar = Metre {
                     at: Ticks(0),
@@ -142,8 +181,8 @@ impl Settings {
         ((2 * bin + 1) * 64 / self.velocity_bins.max(1)).clamp(1, 127) as u8
     }
 
-    /// The metre that can be said and whose bar lines hold those of `numerator`/`denominator`;
-    /// 4/4 where there is none.
+    /// The metre that music can have and whose bar lines hold those of `numerator`/`denominator`;
+    /// 4/4, or the only one that there is, where there is none.
     pub fn nearest_metre(&self, numerator: u8, denominator: u8) -> (u8, u8) {
         let metres = self.metres();
         let (mut n, mut d) = (u32::from(numerator), u32::from(denominator));
@@ -157,7 +196,7 @@ impl Settings {
             .filter(|parts| n.is_multiple_of(*parts))
             .map(|parts| ((n / parts).min(255) as u8, d.min(255) as u8))
             .find(|metre| metres.contains(metre))
-            .unwrap_or((4, 4))
+            .unwrap_or(self.time_signature.unwrap_or((4, 4)))
     }
 }
 
@@ -183,7 +222,8 @@ pub struct Losses {
     /// Metre changes that became another metre, were put off to a bar line, or were added to say a
     /// shortened bar.
     pub metres: u64,
-    /// Tempo changes inside a bar or finer than a bin, taken into a bar's mean tempo.
+    /// Tempo changes inside a bar or finer than a bin, taken into a bar's mean tempo, and tempos that
+    /// are not said.
     pub tempos: u64,
     /// Key changes left out.
     pub keys: u64,
@@ -244,7 +284,7 @@ pub fn quantize(score: &Score, settings: &Settings) -> (Score, Losses) {
     };
     quantized.end = quantized.bars().last().map_or(end, |bar| bar.end);
     quantized.metres.retain(|metre| metre.at < quantized.end);
-    quantized.tempos = quantize_tempos(score, &quantized, &mut losses);
+    quantized.tempos = quantize_tempos(score, &quantized, settings, &mut losses);
     (quantized, losses)
 }
 
@@ -313,9 +353,10 @@ fn quantize_metres(
         while let Some(metre) = ahead.next_if(|metre| metre.at <= at) {
             said = Some((metre.numerator, metre.denominator));
         }
-        let before = result
-            .last()
-            .map_or((4, 4), |metre| (metre.numerator, metre.denominator));
+        let before = result.last().map_or_else(
+            || settings.nearest_metre(4, 4),
+            |metre| (metre.numerator, metre.denominator),
+        );
         let current = match said {
             Some((numerator, denominator)) => settings.nearest_metre(numerator, denominator),
             None => before,
@@ -455,7 +496,12 @@ pub(crate) fn cut_overlaps(notes: &mut [Note]) -> u64 {
 }
 
 /// For each bar of `quantized` the nearest bin to the mean tempo of the original there.
-fn quantize_tempos(original: &Score, quantized: &Score, losses: &mut Losses) -> Vec<Tempo> {
+fn quantize_tempos(
+    original: &Score,
+    quantized: &Score,
+    settings: &Settings,
+    losses: &mut Losses,
+) -> Vec<Tempo> {
     let mut result: Vec<Tempo> = Vec::new();
     let mut ahead = original.tempos.iter().peekable();
     let mut micros = Tempo::DEFAULT_MICROS;
@@ -468,7 +514,10 @@ fn quantize_tempos(original: &Score, quantized: &Score, losses: &mut Losses) -> 
         }
         weighted += f64::from((bar.end - at).0) * f64::from(micros);
         let mean = weighted / f64::from((bar.end - bar.start).0);
-        let micros_per_quarter = tempo_of_bin(tempo_bin(mean));
+        let micros_per_quarter = match settings.tempos {
+            true => tempo_of_bin(tempo_bin(mean)),
+            false => Tempo::DEFAULT_MICROS,
+        };
         if result
             .last()
             .is_none_or(|before| before.micros_per_quarter != micros_per_quarter)

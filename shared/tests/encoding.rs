@@ -184,13 +184,24 @@ fn every_file_of_the_corpus_survives_encoding_exactly() {
         println!("skipped: FAMAM_DATA does not name a folder of music");
         return;
     };
-    let encodings = specs(&quantize::Settings::default())
-        .map(|spec| (spec.name(), spec.build(GENRES).unwrap()));
+    let options = quantize::Settings {
+        positions_per_bar: 96,
+        chords: true,
+        rests: true,
+        tempos: false,
+        ..Default::default()
+    };
+    let settings = [quantize::Settings::default(), options];
+    let encodings: Vec<_> = settings
+        .iter()
+        .flat_map(specs)
+        .map(|spec| (spec.name(), spec.build(GENRES).unwrap()))
+        .collect();
     let parts = ["train", "test", "hard"];
     let mut folders: Vec<_> = (0..parts.len())
         .map(|part| (part, std::path::Path::new(&data).join(parts[part])))
         .collect();
-    let (mut files, mut unreadable, mut tokens) = ([0; 3], 0, [0; 4]);
+    let (mut files, mut unreadable, mut tokens) = ([0; 3], 0, [0; 8]);
     let mut losses = quantize::Losses::default();
     while let Some((part, folder)) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

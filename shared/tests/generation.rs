@@ -1,6 +1,8 @@
 //! What the generator promises, with a model that knows nothing: its logits are a hash of all the
 //! tokens in its cache, so that the notes show exactly what it was given.
 
+mod scores;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -8,12 +10,12 @@ use famam_shared::architecture::{Activation, Positions, Transformer};
 use famam_shared::bands::Bands;
 use famam_shared::encoding::{Conditioning, Spec, Token, mmm};
 use famam_shared::engine::{Engine, EngineError, Stream};
-use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request};
+use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request, fill_in};
 use famam_shared::instrument::{Instrument, InstrumentSet};
 use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
 use famam_shared::quantize::{self, quantize};
 use famam_shared::sampling;
-use famam_shared::score::{Metre, Note, Ticks};
+use famam_shared::score::{Metre, Note, Score, Ticks};
 use famam_shared::vocabulary::Vocabulary;
 use ndarray::{Array3, ArrayView3};
 
@@ -284,6 +286,57 @@ fn bars_too_long_for_the_context_end_early_and_whole() {
     }
 }
 
+/// With merged byte pairs the model sees them and says them, and all else is in base tokens.
+#[test]
+fn a_model_of_merged_byte_pairs_is_prompted_and_read_in_them() {
+    for base in scores::specs(&quantize::Settings::default()) {
+        let spec = scores::merged(&base, &scores::learned(&base, 400));
+        let encoding = spec.build(3).unwrap();
+        let merged = encoding.merges().unwrap().tokens();
+        let (mut said, mut long) = (0, 0);
+        for (tokens, seed) in [(64, 1), (100, 2), (300, 3), (1 << 15, 4)] {
+            let oracle = oracle_in(spec.clone(), Context { tokens, bars: 8 });
+            let request = Request { seed, ..request() };
+            let written = bars(&oracle, request);
+            assert_eq!(written, bars(&oracle, request));
+            assert_eq!(written.len(), 20);
+            assert!(oracle.log.longest.load(Ordering::Relaxed) <= tokens);
+            let all = written.concat();
+            assert!(!all.iter().any(|token| merged.contains(token)));
+            let conditioning = &request.conditioning;
+            let state = encoding.bar_state(request.metre, request.micros_per_quarter);
+            let stream = encoding.segment(conditioning, &all, state, 0).unwrap();
+            encoding.decode(&stream).unwrap();
+
+            let runs = oracle.log.runs.lock().unwrap().concat();
+            said += runs.iter().filter(|token| merged.contains(*token)).count();
+            if tokens < 1 << 15 || encoding.window_bars().is_some() {
+                continue;
+            }
+            // The last prompt holds bars 12 to 15, merged; what was drawn after it says the others.
+            let body = [&written[12..16].concat()[..], &written[0][..1]].concat();
+            let prompt = encoding.segment(conditioning, &body, state, 0).unwrap();
+            let prompt = encoding.merge(&prompt);
+            assert_eq!(runs[..prompt.len()], *prompt);
+            let drawn = encoding.expand(&runs[prompt.len()..]);
+            assert_eq!(*drawn, written[16..].concat()[1..]);
+            long += 1;
+            // A limit counts what was drawn.
+            let limited = Request {
+                max_tokens: Some(200),
+                ..request
+            };
+            let mut generator = Generator::new(&oracle, limited, Arc::default()).unwrap();
+            generator.by_ref().for_each(|bar| drop(bar.unwrap()));
+            assert!((200..210).contains(&generator.tokens_drawn()));
+        }
+        assert!(
+            said > 50 && (long == 1 || encoding.window_bars().is_some()),
+            "{said} merged tokens"
+        );
+    }
+}
+
 #[test]
 fn a_limit_on_tokens_ends_with_a_whole_bar() {
     let oracle = oracle(Context {
@@ -463,8 +516,11 @@ fn mmm(window_bars: u16, velocity_bins: u16) -> Spec {
 /// that were asked for, also where they are no whole windows.
 #[test]
 fn windows_give_whole_bars_of_the_instruments_that_are_asked_for() {
-    for (window, velocities) in [(1, 32), (2, 0), (4, 32), (8, 32)] {
-        let spec = mmm(window, velocities);
+    let mut specs = [(1, 32), (2, 0), (4, 32), (8, 32)].map(|(bars, bins)| mmm(bars, bins));
+    if let Spec::Mmm(settings) = &mut specs[2] {
+        (settings.music.chords, settings.music.rests) = (true, true);
+    }
+    for spec in specs {
         for (tokens, most) in [(64, 8), (150, 8), (1024, 2), (1024, 16)] {
             let oracle = oracle_in(spec.clone(), Context { tokens, bars: most });
             for (seed, asked) in [(1, 1), (2, 7), (3, 20)] {
@@ -545,4 +601,78 @@ fn a_window_follows_the_windows_before_it() {
         *encoding.bar_by_bar(&seen[head.len()..]),
         shown[head.len()..]
     );
+}
+
+/// Bars that are asked for again are other ones, all the rest of the piece stays as it is, and the
+/// model was given all of it that is near.
+#[test]
+fn bars_are_filled_in_given_all_the_others() {
+    let spec = mmm(4, 32);
+    check_filling_in(&scores::merged(&spec, &scores::learned(&spec, 200)));
+    check_filling_in(&spec);
+}
+
+fn check_filling_in(spec: &Spec) {
+    let context = Context {
+        tokens: 4096,
+        bars: 16,
+    };
+    let oracle = oracle_in(spec.clone(), context);
+    let request = Request {
+        bars: 14,
+        ..request()
+    };
+    let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
+    assert_eq!(generator.by_ref().map(Result::unwrap).count(), 14);
+    let (piece, _) = quantize(&generator.score(), &quantize::Settings::default());
+    let bass = Instrument::new(33).unwrap();
+    let bar = |note: &Note| note.start.0 / (3 * 960);
+    let open = |bar: u32, instrument| instrument == bass && (bar == 5 || bar >= 12);
+    let fill = |score: &Score, seed| {
+        let request = Request { seed, ..request };
+        fill_in(&oracle, request, score, &open, Arc::default()).unwrap()
+    };
+    let filled = fill(&piece, 1);
+    assert_eq!(filled, fill(&piece, 1));
+    assert_ne!(filled, fill(&piece, 2));
+    // The last bars may sound on for longer.
+    assert!(filled.bars().count() >= 14);
+    let notes = |score: &Score, opened: bool| -> Vec<(Instrument, Note)> {
+        let tracks = score.tracks.iter();
+        let notes =
+            tracks.flat_map(|track| track.notes.iter().map(|note| (track.instrument, *note)));
+        notes
+            .filter(|(by, note)| open(bar(note), *by) == opened)
+            .collect()
+    };
+    // A note may be cut where the same pitch is struck in a new bar.
+    let starts = |score: &Score| -> Vec<_> {
+        let notes = notes(score, false).into_iter();
+        notes
+            .map(|(by, note)| (by, note.start, note.pitch, note.velocity))
+            .collect()
+    };
+    assert_eq!(starts(&filled), starts(&piece));
+    assert_ne!(notes(&filled, true), notes(&piece, true));
+    // Nothing to fill in is nothing to do.
+    let runs = || oracle.log.clears.load(Ordering::Relaxed);
+    let before = runs();
+    let nothing = fill_in(&oracle, request, &piece, &|_, _| false, Arc::default());
+    assert_eq!((nothing.unwrap(), runs()), (piece.clone(), before));
+
+    let stopped = Arc::new(AtomicBool::new(true));
+    let error = fill_in(&oracle, request, &piece, &open, stopped).unwrap_err();
+    assert!(matches!(error, GenerationError::Cancelled));
+    let narrow = oracle_in(
+        spec.clone(),
+        Context {
+            tokens: 16,
+            bars: 8,
+        },
+    );
+    let error = fill_in(&narrow, request, &piece, &|_, _| true, Arc::default()).unwrap_err();
+    assert!(matches!(error, GenerationError::Narrow { .. }), "{error}");
+    let whole = oracle_in(Spec::Multitrack(Default::default()), context);
+    let error = fill_in(&whole, request, &piece, &open, Arc::default()).unwrap_err();
+    assert!(matches!(error, GenerationError::Whole), "{error}");
 }

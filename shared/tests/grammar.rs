@@ -35,7 +35,16 @@ fn whatever_the_grammar_allows_decodes_to_a_quantized_score() {
                 if what.starts_with("Event") {
                     let bar = encoding.special().bar;
                     let head = stream.iter().position(|&token| token == bar).unwrap();
-                    assert_eq!(body.tokens, stream[head..], "{what}");
+                    // A model may say any chord.
+                    let music = |tokens: &[Token]| -> Vec<Token> {
+                        let chord = |token: &&Token| encoding.kind(**token) == "chord";
+                        tokens
+                            .iter()
+                            .filter(|token| !chord(token))
+                            .copied()
+                            .collect()
+                    };
+                    assert_eq!(music(&body.tokens), music(&stream[head..]), "{what}");
                 }
             }
         }

@@ -55,35 +55,28 @@ impl Music {
                 .collect()
         };
         let config = data_set.config();
-        let mut shifts = vec![0];
-        if config.enable_transposition {
-            shifts.extend(&config.transposition_semitones);
-            shifts.sort_unstable();
-            shifts.dedup();
-        }
-        let encoding = data_set
-            .encoding()
-            .build(data_set.vocabulary().genres.len());
         Ok(Self {
             vocabulary: data_set.vocabulary().clone(),
             spec: data_set.encoding().clone(),
-            encoding: encoding.map_err(|error| dataset::Error::Damaged {
-                path: data_set.path().display().to_string(),
-                what: error.to_string(),
-            })?,
+            encoding: data_set.encoder()?,
             train: read(Split::Train)?,
             validation: read(Split::Validation)?,
             reading: Reading {
                 segment_bars: config.bars_per_segment(),
-                shifts,
+                shifts: config.shifts(),
                 tempos: tempo_shifts(&config.tempo_factors()),
             },
         })
     }
 
-    /// Takes on a larger vocabulary, that of a model which is to go on with this music.
-    pub fn adopt(&mut self, vocabulary: &Vocabulary) -> Result<(), SettingsError> {
-        self.encoding = self.spec.build(vocabulary.genres.len())?;
+    /// Takes on the merges and the larger vocabulary of a model which is to go on with this music.
+    pub fn adopt(
+        &mut self,
+        spec: &encoding::Spec,
+        vocabulary: &Vocabulary,
+    ) -> Result<(), SettingsError> {
+        self.encoding = spec.build(vocabulary.genres.len())?;
+        self.spec = spec.clone();
         for piece in self.train.iter_mut().chain(&mut self.validation) {
             let name = self.vocabulary.genres.get(usize::from(piece.genre));
             piece.genre = name.and_then(|name| vocabulary.genre(name)).unwrap_or(0);
@@ -129,6 +122,10 @@ impl Segment {
         self.tokens.len() - self.first
     }
 }
+
+/// Base tokens that are cut for each token that there is room for, where byte pairs are merged. Where
+/// they merge better than that, segments are shorter than they could be.
+const MERGED_CUT: usize = 4;
 
 /// Draws segments from pieces.
 pub struct Draw<'a> {
@@ -254,22 +251,35 @@ impl<'a> Draw<'a> {
         let any_instruments = rng.random_bool(self.instrument_dropout);
 
         let (tokens, asked_bars, lost_bars) = self.cut(body, start);
-        let conditioning = Conditioning {
+        let conditioning = |tokens: &[Token]| Conditioning {
             genre: if nothing || any_genre { 0 } else { *genre },
             instruments: (!(nothing || any_instruments))
                 .then(|| self.encoding.instruments(body, tokens)),
         };
+        let given = conditioning(tokens);
         let state = body.states[start];
-        let stream = |shift| self.encoding.segment(&conditioning, tokens, state, shift);
+        let stream = |shift| self.encoding.segment(&given, tokens, state, shift);
         // A shift that would leave MIDI's range is left out; 0 never does.
         let mut tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
         if self.encoding.window_bars().is_some() && rng.random_bool(self.fill_in) {
             let share = rng.random_range(0.0..MOST_OPEN);
-            let hides = &mut || rng.random_bool(share);
+            let hides = &mut |_, _| rng.random_bool(share);
             self.encoding.fill_in(&mut tokens, hides);
         }
-        // A bar that is too long for a segment may be longer still in a stream.
-        tokens.truncate(self.max_tokens);
+        let mut segment = Segment {
+            first: self.encoding.head(&given).len(),
+            tokens: self.encoding.merge(&tokens).into_owned(),
+            asked_bars,
+            lost_bars,
+        };
+        if segment.tokens.len() > self.max_tokens {
+            match self.encoding.merges() {
+                Some(_) => self.shorten(&mut segment, conditioning),
+                // A bar that is too long for a segment may be longer still in a stream.
+                None => segment.tokens.truncate(self.max_tokens),
+            }
+        }
+        let mut tokens = segment.tokens;
         // Nothing is drawn where there is nothing to choose, so that older runs go on as they began.
         if self.tempos.len() > 1 {
             self.vary_tempo(
@@ -277,12 +287,38 @@ impl<'a> Draw<'a> {
                 self.tempos[rng.random_range(0..self.tempos.len())],
             );
         }
-        Segment {
-            first: self.encoding.head(&conditioning).len(),
-            tokens,
-            asked_bars,
-            lost_bars,
+        Segment { tokens, ..segment }
+    }
+
+    /// Leaves out the bars at a merged segment's end for which there is no room, or cuts a first bar
+    /// that alone is too long. What is left has a head of its own.
+    fn shorten(&self, segment: &mut Segment, conditioning: impl Fn(&[Token]) -> Conditioning) {
+        let (first, bar) = (segment.first, self.encoding.special().bar);
+        let tokens = &mut segment.tokens;
+        let window = self.encoding.window_bars().is_some();
+        // Where bars are said together, what begins them: a BAR that follows no other's statements.
+        let begins = |&i: &usize| {
+            let states = |token| {
+                matches!(
+                    self.encoding.kind(token),
+                    "bar" | "metre" | "tempo" | "chord"
+                )
+            };
+            tokens.get(i) == Some(&bar) && !(window && states(tokens[i - 1]))
+        };
+        let whole = (first + 1..=self.max_tokens).rev().find(begins);
+        tokens.truncate(whole.unwrap_or(self.max_tokens));
+        let bars = tokens[first..].iter().filter(|&&token| token == bar);
+        let kept = whole.map_or(0, |_| bars.count());
+        let head = self
+            .encoding
+            .head(&conditioning(&self.encoding.expand(&tokens[first..])));
+        segment.first = head.len();
+        tokens.splice(..first, head);
+        if self.segment_bars == usize::MAX {
+            segment.asked_bars = kept;
         }
+        segment.lost_bars = segment.asked_bars - kept;
     }
 
     /// States every tempo so many bins faster, within those that there are. Bars and what is in
@@ -322,6 +358,10 @@ impl<'a> Draw<'a> {
             .len()
             .max(3);
         let room = self.max_tokens.saturating_sub(head + 2).max(1);
+        let room = match self.encoding.merges() {
+            Some(_) => MERGED_CUT * room,
+            None => room,
+        };
         let fits = (start..=whole)
             .rev()
             .find(|&end| bar(end) - begin <= room)
@@ -340,7 +380,7 @@ impl<'a> Draw<'a> {
         let end = if fits > start {
             bar(fits)
         } else {
-            begin + room
+            bar(start + 1).min(begin + room)
         };
         let (kept, asked) = (fits - start, whole - start);
         let asked = match self.segment_bars {

@@ -6,7 +6,8 @@
 //!    in parallel ([`ordered`]).
 //! 4. Versions of one song found ([`songs`], [`near`]); what stays is written in order, one file at
 //!    a time, beside the data set's place.
-//! 5. Songs split; the file put in its place.
+//! 5. Songs split; byte pairs learned from a sample of the training split, where they are merged
+//!    ([`crate::merges`]); the file put in its place.
 //!
 //! Memory holds the files' names and about a kilobyte for each piece, never the music.
 
@@ -20,6 +21,7 @@ use famam_shared::vocabulary::{Labels, LabelsError};
 use crate::config;
 use crate::config::dataset::{Config, GenreFrom};
 use crate::dataset::{self, Header, Piece, Split, Writer};
+use crate::merges::Sample;
 
 pub mod command;
 pub mod files;
@@ -65,6 +67,9 @@ pub enum Error {
     /// Every file was left out.
     #[error("none of the files can be used:\n{0}")]
     NothingLeft(Box<Summary>),
+    /// Byte pairs cannot be learned.
+    #[error("learning the byte pairs that are merged: {0}; with merges 0 none are")]
+    Merges(#[source] tokenizers::Error),
     /// The data set cannot be written.
     #[error(transparent)]
     Write(#[from] dataset::Error),
@@ -105,7 +110,8 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
         files: genres,
     } = Genres::new(&genre_labels(config, &folders, &files)?, config);
     let encoding = config.encoding();
-    let encoder = encoding.build(vocabulary.genres.len())?;
+    let genre_count = vocabulary.genres.len();
+    let encoder = encoding.build(genre_count)?;
     let filter = Filter::new(config);
 
     let header = Header {
@@ -117,6 +123,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     summary.leave_out(Reason::NotDrawn, found - files.len());
     let mut writer = Writer::create(&output, header)?;
     let mut songs = Songs::default();
+    let mut sample = (config.merges > 0).then(|| Sample::new(seed));
     let mut progress = Progress::new(files.len(), config.verbose);
     let jobs: Vec<_> = std::iter::zip(&files, &genres).collect();
     ordered::map(
@@ -158,6 +165,9 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
                     summary.genres[usize::from(genre)].1 += 1;
                     for piece in pieces(file, genre, prepared, config) {
                         summary.take(&piece, config);
+                        if let Some(sample) = &mut sample {
+                            sample.show(&piece.body);
+                        }
                         writer.push(&piece)?;
                         songs.piece();
                     }
@@ -172,6 +182,17 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     }
     let split = songs.split(config.validation_fraction, config.test_fraction, seed);
     summary.songs = Split::ALL.map(|place| split.songs(place));
+    if let Some(sample) = sample {
+        let splits: Vec<Split> = split.pieces().map(|(_, place)| place).collect();
+        let trains = |piece: usize| splits.get(piece) == Some(&Split::Train);
+        let merges = sample
+            .learn(trains, &*encoder, &config.shifts(), config.merges)
+            .map_err(Error::Merges)?;
+        let encoding = config.encoding().with_merges(merges);
+        let merged = encoding.build(genre_count)?;
+        summary.merges = Some(sample.measured(&*merged));
+        writer.encode_as(encoding);
+    }
     writer.finish(split.pieces())?;
     summary.time = start.elapsed();
     Ok(summary)

@@ -76,7 +76,7 @@ impl From<usize> for Machine {
 
 impl Choice {
     /// The machine for this choice, with `threads` on the processor, or the GPU that falls to process
-    /// `rank` of several.
+    /// `rank` of several on this machine.
     ///
     /// # Errors
     /// Where the device is not there.
@@ -95,7 +95,9 @@ impl Choice {
             Self::Auto => match load_cuda() {
                 Ok(()) => Ok(cuda()),
                 Err(why) => {
-                    eprintln!("note: trained on the processor, not on the GPU: {why}");
+                    if rank == 0 {
+                        eprintln!("note: trained on the processor, not on the GPU: {why}");
+                    }
                     Ok(threads.into())
                 }
             },

@@ -230,7 +230,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
             )
         }
     };
-    if *data_set.encoding() != subject.spec {
+    // Pieces are kept with nothing merged, and are merged as the model is used to.
+    if data_set.encoding().base() != subject.spec.base() {
         return Err(Error::Another { path });
     }
     let split = |split| data_set.pieces(split);

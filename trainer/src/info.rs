@@ -173,6 +173,8 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
     let mut instruments = vec![0usize; Instrument::COUNT];
     let mut songs = [(); 3].map(|()| std::collections::BTreeSet::new());
     let (mut pieces, mut bars, mut notes, mut tokens) = ([0; 3], 0, 0u64, 0);
+    let encoding = data_set.encoder()?;
+    let mut merged = 0;
     for i in 0..data_set.len() {
         let piece = data_set.piece(i)?;
         *genres.entry(piece.genre).or_default() += 1;
@@ -184,6 +186,7 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
         bars += piece.body.bars.len();
         notes += u64::from(piece.notes);
         tokens += piece.body.tokens.len();
+        merged += encoding.merge(&piece.body.tokens).len();
     }
     let splits = |counts: [usize; 3]| {
         let [train, validation, test] = counts;
@@ -200,6 +203,10 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
             tokens as f64 / notes.max(1) as f64
         ),
     );
+    if encoding.merges().is_some() {
+        let a_note = merged as f64 / notes.max(1) as f64;
+        page.line("merged", format!("{merged}, {a_note:.2} a note"));
+    }
     let names = &data_set.vocabulary().genres;
     let genres: Vec<_> = genres.into_iter().collect();
     page.line(
@@ -340,8 +347,30 @@ fn encoding_of(spec: &encoding::Spec) -> String {
         0 => "no".to_owned(),
         bins => bins.to_string(),
     };
+    let mut beside = String::new();
+    if let encoding::Spec::Mmm(settings) = spec.base() {
+        beside += &format!(", windows of {} bars", settings.window_bars);
+    }
+    let options = [
+        (settings.chords, ", chords"),
+        (settings.rests, ", rests"),
+        (!settings.tempos, ", no tempos"),
+    ];
+    beside.extend(
+        options
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, words)| *words),
+    );
+    if let Some((numerator, denominator)) = settings.time_signature {
+        beside += &format!(", all in {numerator}/{denominator}");
+    }
+    let merges = match spec.merges().len() {
+        0 => String::new(),
+        pairs => format!(", {pairs} byte pairs merged"),
+    };
     format!(
-        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities",
+        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities{beside}{merges}",
         settings.positions_per_bar, settings.max_duration_bars
     )
 }

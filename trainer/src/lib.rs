@@ -16,6 +16,7 @@ pub mod export;
 pub mod info;
 pub mod memory;
 pub mod menu;
+pub mod merges;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;

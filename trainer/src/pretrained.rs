@@ -28,7 +28,8 @@ pub struct Pretrained {
     pub bands: Bands,
     /// Tokens by which its vocabulary has grown, the last ones.
     pub grown: usize,
-    spec: encoding::Spec,
+    /// Its encoding.
+    pub spec: encoding::Spec,
     weights: HashMap<String, Tensor>,
 }
 
@@ -139,12 +140,13 @@ impl Pretrained {
     }
 
     /// Learns the names of the genres of `vocabulary` that it lacks: they come last and begin as
-    /// *any*. Refuses a data set of another encoding.
+    /// *any*. Refuses a data set of another encoding; what is merged is the model's to say, as data
+    /// sets keep their tokens unmerged.
     pub fn meet(&mut self, spec: &encoding::Spec, vocabulary: &Vocabulary) -> Result<(), Error> {
-        if self.spec != *spec {
+        if self.spec.base() != spec.base() {
             return Err(Error::Encoding {
                 name: self.origin.name.clone(),
-                settings: serde_json::json!(self.spec).to_string(),
+                settings: serde_json::json!(self.spec.base()).to_string(),
             });
         }
         let known = self.vocabulary.genres.len();
@@ -154,7 +156,7 @@ impl Pretrained {
             .cloned()
             .collect();
         self.vocabulary.genres.extend(new.iter().cloned());
-        let encoding = spec.build(self.vocabulary.genres.len())?;
+        let encoding = self.spec.build(self.vocabulary.genres.len())?;
         let any = encoding.head(&Conditioning::default())[1];
         debug_assert_eq!(encoding.kind(any), "genre");
         for name in ["embedding.weight", "head.weight"] {
@@ -164,7 +166,7 @@ impl Pretrained {
                 *rows = Tensor::cat(&[&*rows, &more], 0);
             }
         }
-        let grown = encoding.vocabulary_size() - spec.build(known)?.vocabulary_size();
+        let grown = encoding.vocabulary_size() - self.spec.build(known)?.vocabulary_size();
         match &mut self.architecture {
             Architecture::Transformer(t) => t.vocabulary += grown,
             Architecture::Lstm(l) => l.vocabulary += grown,

@@ -84,29 +84,44 @@ pub fn windows(
         return Ok(whole.windows(context));
     }
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
+    // How many tokens a model sees before each bar, and where bars stand alone.
+    let mut before = vec![0];
+    for i in 0..bars.len() {
+        before.push(before[i] + encoding.merge(&tokens[bar(i)..bar(i + 1)]).len());
+    }
+    let fits = |from: usize, to: usize| {
+        let bars = || encoding.alone(&tokens[bar(from)..bar(to)]).into_owned();
+        before[to] - before[from] <= room
+            && (encoding.merges().is_none() || encoding.merge(&bars()).len() <= room)
+    };
     // A window that is cut inside of a bar is not cut between BAR and what it states.
     let cut = |end: usize| {
-        let states = |i: &usize| !matches!(encoding.kind(tokens[*i]), "bar" | "metre" | "tempo");
+        let states = |i: &usize| {
+            !matches!(
+                encoding.kind(tokens[*i]),
+                "bar" | "metre" | "tempo" | "chord"
+            )
+        };
         let end = end.min(tokens.len());
-        (end.saturating_sub(3)..end)
+        (end.saturating_sub(4)..end)
             .rev()
             .find(states)
             .map_or(end, |i| i + 1)
     };
     // Where a window from bar `i` on ends: after whole bars, unless its first is too long.
     let end = |i: usize| {
-        let mut whole = (i + 1..=i.saturating_add(context.bars).min(bars.len()))
-            .rev()
-            .map(bar);
+        let mut whole = (i + 1..=i.saturating_add(context.bars).min(bars.len())).rev();
         whole
-            .find(|end| end - bar(i) <= room)
-            .unwrap_or_else(|| cut(bar(i) + room))
+            .find(|&end| fits(i, end))
+            .map_or_else(|| cut(bar(i) + room), bar)
     };
     let mut windows = Vec::new();
     let mut window = |range: Range<usize>, state: usize, done: usize| {
         let mut music = Vec::with_capacity(range.len() + 1);
         if tokens[range.start] != encoding.special().bar {
             music.push(encoding.special().bar);
+            let stated = tokens[bar(state)..].iter().take(4);
+            music.extend(stated.filter(|token| encoding.kind(**token) == "chord"));
         }
         music.extend_from_slice(&tokens[range.clone()]);
         let stream = encoding.segment(conditioning, &music, body.states[state], 0);
@@ -116,10 +131,13 @@ pub fn windows(
         let all = encoding.alone(&music);
         let seen = std::iter::zip(&*before, &*all).take_while(|(a, b)| a == b);
         let first = tokens.len().saturating_sub(all.len() - seen.count());
+        // Merged apart, so that no token is scored in two windows where one begins inside a bar.
+        let (past, scored) = tokens.split_at(first);
+        let past = encoding.merge(past);
         windows.push(Window {
             piece,
-            tokens,
-            first,
+            first: past.len(),
+            tokens: [past, encoding.merge(scored)].concat(),
         });
     };
     let (mut done, mut from) = (0, 0);
@@ -154,7 +172,7 @@ pub fn windows(
 /// What gives logits.
 pub enum Scorer {
     /// A model in training.
-    Torch(Model),
+    Torch(Box<Model>),
     /// A bundle in an engine, with a stream for one sequence.
     Engine(Box<dyn Stream>),
 }
@@ -163,7 +181,7 @@ impl Scorer {
     /// A scorer for each of so many threads, on one model.
     pub fn torch(model: &Model, threads: usize) -> Vec<Self> {
         (0..threads.max(1))
-            .map(|_| Self::Torch(model.replica()))
+            .map(|_| Self::Torch(Box::new(model.replica())))
             .collect()
     }
 

@@ -65,7 +65,7 @@ pub struct Args {
     /// What to train on: auto takes a CUDA GPU where there is one; mps, a Mac's GPU, is untested
     #[arg(long, value_enum, default_value_t)]
     pub device: device::Choice,
-    /// Threads on the processor [default: all cores]
+    /// Threads on the processor [default: all cores; of several ranks on a machine each takes its part of them]
     #[arg(long)]
     pub threads: Option<usize>,
     /// Stops after so many minutes, to go on another time
@@ -220,7 +220,7 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<End, Er
     };
     // Before the first tensor.
     let threads = args.threads.unwrap_or_else(|| ranks.cores()).max(1);
-    let machine = args.device.open(threads, ranks.rank())?;
+    let machine = args.device.open(threads, ranks.local_rank())?;
     let mut config = Config::load(&args.config)?.of_ranks(ranks.count());
     for warning in config.warnings() {
         say(format!("note: {warning}"));
@@ -238,8 +238,16 @@ fn run_among(ranks: Ranks, args: &Args, stop: Arc<AtomicBool>) -> Result<End, Er
     if let Some(model) = &mut from {
         config = config.with_architecture(&model.architecture);
         model.meet(&music.spec, &music.vocabulary)?;
+        if model.spec != music.spec {
+            eprintln!(
+                "note: byte pairs are merged as the model that is trained on merges them ({} pairs), not as the \
+                 data set does ({})",
+                model.spec.merges().len(),
+                music.spec.merges().len()
+            );
+        }
         music
-            .adopt(&model.vocabulary)
+            .adopt(&model.spec, &model.vocabulary)
             .map_err(pretrained::Error::from)?;
     }
     let named = DataSet {
@@ -405,7 +413,7 @@ impl<'a> Run<'a> {
         if device == tch::Device::Cpu
             && let Some(free) = memory::available()
         {
-            need.check(&config, tokens, free)?;
+            need.check(&config.clone().of_one_rank(ranks.count()), tokens, free)?;
         }
         let steps = config.steps.unwrap_or(config.epochs.saturating_mul(epoch));
         let validation_every = config.validation_every.unwrap_or(epoch);
@@ -524,9 +532,10 @@ impl<'a> Run<'a> {
         let run = || Prefetch::during(first, segments, |ahead| self.go(ahead, stop, limit));
         memory::guarded(run).unwrap_or_else(|memory::Exhausted| {
             let (need, tokens) = self.need;
-            let (step, config) = (self.state.progress.step + 1, &self.state.config);
+            let step = self.state.progress.step + 1;
+            let config = self.state.config.clone().of_one_rank(self.ranks.count());
             // The estimate was too low, or others took memory, too.
-            let advice = need.advice(config, tokens, need.of(tokens) / 2);
+            let advice = need.advice(&config, tokens, need.of(tokens) / 2);
             Err(Error::Exhausted {
                 step,
                 advice,
@@ -571,10 +580,9 @@ impl<'a> Run<'a> {
             if self
                 .sample_every
                 .is_some_and(|every| step.is_multiple_of(every))
+                && let Some(log) = &self.log
             {
-                if let Some(log) = &self.log {
-                    log.sample(&self.state, &self.workers.model().merged());
-                }
+                log.sample(&self.state, &self.workers.model().merged());
             }
             // A step that was skipped changed nothing: what is validated is the last good model.
             if self.is_validated(step) {
@@ -758,7 +766,9 @@ impl Epoch {
         for step in 1..=sample {
             let segments = segments_of_step(config, draw, step);
             for segment in &segments {
-                scored += segment.scored();
+                // Pieces are counted with nothing merged.
+                let learned = &segment.tokens[segment.first..];
+                scored += music.encoding.expand(learned).len();
                 asked += segment.asked_bars;
                 lost += segment.lost_bars;
             }

@@ -143,6 +143,7 @@ fn every_field_changes_what_it_names() {
     let cut = json!({ "segment_bars": 2 });
     let shifts = json!({ "enable_transposition": true });
     let tempos = json!({ "enable_tempo_variation": true });
+    let windows = json!({ "encoder_type": "mmm" });
     // Field, value, the fields without which it has no effect, and what differs by it.
     let rows: Vec<(&str, Value, &Value, &[&str])> = vec![
         ("name", json!("other"), &nothing, &["name"]),
@@ -226,6 +227,11 @@ fn every_field_changes_what_it_names() {
         ("max_duration_bars", json!(1), &nothing, &["encoding"]),
         ("max_metre_bars", json!(1), &nothing, &["encoding"]),
         ("velocity_bins", json!(8), &nothing, &["encoding"]),
+        ("window_bars", json!(2), &windows, &["encoding"]),
+        ("encode_chords", json!(true), &nothing, &["encoding"]),
+        ("encode_rests", json!(true), &nothing, &["encoding"]),
+        ("encode_tempo", json!(false), &nothing, &["encoding"]),
+        ("encode_metre", json!(false), &nothing, &["encoding"]),
         ("validation_fraction", json!(0.5), &nothing, &["splits"]),
         ("test_fraction", json!(0.3), &nothing, &["splits"]),
         ("genre_from", json!("folder"), &nothing, &["genres"]),
@@ -250,6 +256,7 @@ fn every_field_changes_what_it_names() {
         ("merge_classes", json!({ "bass": 32 }), &nothing, &["music"]),
         ("trim_silence", json!(true), &nothing, &["music"]),
         ("drop_duplicates", json!("exact"), &nothing, &["files"]),
+        ("merges", json!(20), &nothing, &["encoding"]),
     ];
     let fields: BTreeSet<String> = match serde_json::to_value(Config::default()).unwrap() {
         Value::Object(fields) => fields.keys().cloned().collect(),

@@ -123,7 +123,7 @@ fn what_is_in_one_split_is_in_no_other() {
     // A bar has four notes of each part, and two pitched parts.
     for (encoder_type, least, seed) in [
         (EncoderType::Multitrack, 6, 0),
-        (EncoderType::Multitrack, 6, 1),
+        (EncoderType::Mmm, 6, 1),
         (EncoderType::Remi, 3, 2),
         (EncoderType::Event, 3, 3),
     ] {
@@ -184,6 +184,7 @@ fn files_that_share_a_part_are_of_one_song_where_parts_are_pieces() {
     }
     for (encoder_type, songs) in [
         (EncoderType::Multitrack, 40),
+        (EncoderType::Mmm, 40),
         (EncoderType::Remi, 20),
         (EncoderType::Event, 20),
     ] {

@@ -46,6 +46,12 @@ fn configs() -> Vec<Config> {
             model_type: ModelType::Lstm,
             lstm_units: vec![40, 24, 32],
             recurrent_dropout: 0.2,
+            attention_window: Some(20),
+            ..tiny()
+        },
+        Config {
+            model_type: ModelType::Rwkv,
+            num_layers: 3,
             ..tiny()
         },
     ]

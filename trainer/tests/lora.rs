@@ -22,7 +22,7 @@ use music::{data_set, music, tiny};
 use tch::{Device, Kind, Tensor};
 
 /// A backbone of each kind, with every kind of linear map.
-fn configs() -> [Config; 3] {
+fn configs() -> [Config; 4] {
     [
         Config {
             activation: Activation::SwiGlu,
@@ -38,6 +38,12 @@ fn configs() -> [Config; 3] {
             model_type: ModelType::Lstm,
             lstm_units: vec![40, 24],
             recurrent_dropout: 0.1,
+            attention_window: Some(20),
+            ..tiny()
+        },
+        Config {
+            model_type: ModelType::Rwkv,
+            num_layers: 2,
             ..tiny()
         },
     ]
@@ -142,7 +148,7 @@ fn training_moves_adapters_and_no_weight_by_a_bit() {
 
 #[test]
 fn each_field_changes_what_it_names() {
-    let [config, _, lstm] = configs();
+    let [config, _, lstm, rwkv] = configs();
     let shapes = |lora: &Lora| {
         let model = adapted(&config, lora);
         let trained = model.trained().iter();
@@ -215,6 +221,10 @@ fn each_field_changes_what_it_names() {
         recurrent,
         set(&[&names[..], &["projection.weight"]].concat())
     );
+    let mixing = ["receptance", "key", "value"];
+    let mixing = mixing.map(|name| format!("layers.1.channel_mixing.{name}.weight"));
+    let of_second = chosen(&rwkv, &["layers.1.channel_mixing.*"]);
+    assert_eq!(of_second, mixing.into());
 }
 
 #[test]
@@ -270,7 +280,8 @@ fn trained() -> tempfile::TempDir {
 fn more_music() -> Music {
     let mut music = music();
     let genres = ["rock", "waltz", "polka"].map(str::to_owned);
-    music.adopt(&Vocabulary::new(genres)).unwrap();
+    let spec = music.spec.clone();
+    music.adopt(&spec, &Vocabulary::new(genres)).unwrap();
     for (i, piece) in music.train.iter_mut().enumerate() {
         piece.genre = (i % 4) as u16;
     }

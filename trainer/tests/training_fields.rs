@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use famam_shared::architecture::Architecture;
+use famam_shared::encoding::{Spec, mmm};
 use famam_shared::midi;
 use famam_trainer::batches::{Draw, Music, Purpose, Segment};
 use famam_trainer::build::build;
@@ -19,7 +20,7 @@ use famam_trainer::model::Model;
 use famam_trainer::optimizer::{self, Settings, Step};
 use famam_trainer::pretrained::Pretrained;
 use famam_trainer::train::{self, End, Run, Workers};
-use music::{data_set, song, tiny};
+use music::{data_set, music_in, song, tiny};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -32,6 +33,8 @@ struct Seen<'a> {
     architecture: Architecture,
     /// Fresh ones.
     weights: Vec<f32>,
+    /// Names and shapes of what is trained.
+    trained: Vec<(String, Vec<i64>)>,
     /// Segments to learn from, and to look at.
     training: Vec<Segment>,
     validation: Vec<Segment>,
@@ -59,6 +62,13 @@ impl<'a> Seen<'a> {
         let model = Model::new(&architecture, config.random_seed, Device::Cpu);
         let model = model.with_precision(config.precision);
         let weights = values(model.weights());
+        let model = match &config.lora {
+            Some(lora) => model.adapt(lora, 0, config.random_seed).unwrap(),
+            None => model,
+        };
+        let trained = model.trained().iter();
+        let trained = trained.map(|(name, tensor)| (name.clone(), tensor.size()));
+        let trained = trained.collect();
         let draw = Draw::new(&config, music, &music.train);
         let training = draw.segments(Purpose::Step(1), |segments, _| segments >= 8);
         let count = config.validation_segments;
@@ -67,7 +77,7 @@ impl<'a> Seen<'a> {
         let mut workers = Workers::new(model, &config, 1);
         Self {
             loss: workers.step(&config, &training, 1, 0.01),
-            learned: values(workers.model().weights()),
+            learned: values(workers.model().merged().weights()),
             update: update(&config),
             ran: OnceCell::new(),
             config,
@@ -75,6 +85,7 @@ impl<'a> Seen<'a> {
             folder,
             architecture,
             weights,
+            trained,
             training,
             validation,
         }
@@ -107,9 +118,9 @@ impl<'a> Seen<'a> {
 
     /// The step after which the first checkpoint is written: a folder stands in its place.
     fn saved(&self) -> u64 {
-        let folder = self.folder.with_extension("unsaved");
-        let mut run = self.open(&folder);
-        fs::create_dir_all(folder.join(LAST).join("in its place")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = self.open(folder.path());
+        fs::create_dir_all(folder.path().join(LAST).join("in its place")).unwrap();
         run.train(&AtomicBool::new(false), None).unwrap_err();
         run.progress().step
     }
@@ -129,6 +140,7 @@ impl<'a> Seen<'a> {
             &|| {
                 vec![
                     ("weights", a.weights == b.weights),
+                    ("trained", a.trained == b.trained),
                     ("training segments", a.training == b.training),
                     ("validation segments", a.validation == b.validation),
                 ]
@@ -253,7 +265,9 @@ fn every_field_changes_what_it_names() {
     let relative = json!({ "positions": null });
     let rmsprop = json!({ "optimizer": "rmsprop" });
     let sgd = json!({ "optimizer": "sgd", "gradient_clip_value": 0.05 });
+    let whole = json!({ "max_seq_length": 1024 });
     let told = json!({ "unconditioned": 0.0 });
+    let lora = json!({ "lora": {} });
     let logs = json!({ "use_tensorboard": true });
     let epoch = json!({ "steps": null, "epochs": 1, "validation_every": 8 });
     let impatient =
@@ -286,6 +300,7 @@ fn every_field_changes_what_it_names() {
             &["architecture"],
         ),
         ("lstm_units", json!([16]), &lstm, &["architecture"]),
+        ("attention_window", json!(9), &lstm, &["architecture"]),
         ("bidirectional", json!(true), &lstm, &["refused"]),
         ("recurrent_dropout", json!(0.5), &lstm, &["loss"]),
         ("batch_size", json!(4), &nothing, &["steps"]),
@@ -357,6 +372,18 @@ fn every_field_changes_what_it_names() {
         // Each micro-batch draws its own dropout.
         ("micro_batch_tokens", json!(50), &nothing, &["loss"]),
         ("precision", json!("bf16"), &nothing, &["loss", "update"]),
+        // Memory and time alone.
+        ("gradient_checkpointing", json!(true), &nothing, &[]),
+        ("lora", json!({}), &nothing, &["trained"]),
+        ("lora.rank", json!(3), &lora, &["trained"]),
+        ("lora.alpha", json!(9.0), &lora, &["gradients"]),
+        ("lora.dropout", json!(0.5), &lora, &["gradients"]),
+        (
+            "lora.matrices",
+            json!(["layers.*.up.weight"]),
+            &lora,
+            &["trained"],
+        ),
         ("steps", json!(6), &nothing, &["end"]),
         ("final_learning_rate", json!(0.5), &nothing, &["rates"]),
         ("transpose", json!([0, 0]), &nothing, &["training segments"]),
@@ -365,6 +392,8 @@ fn every_field_changes_what_it_names() {
         ("genre_dropout", json!(1.0), &told, segments),
         ("instrument_dropout", json!(1.0), &told, segments),
         ("piece_start", json!(1.0), &nothing, segments),
+        // In `mmm` alone, which tests/windows.rs is about.
+        ("fill_in", json!(1.0), &nothing, &[]),
         ("genre_balance", json!(0.0), &nothing, segments),
         ("piece_balance", json!(0.0), &nothing, segments),
         ("source_weights", json!({ "band": 0.0 }), &nothing, segments),
@@ -377,22 +406,34 @@ fn every_field_changes_what_it_names() {
             &["validation segments"],
         ),
         ("checkpoint_minutes", json!(1e-9), &nothing, &["saved"]),
+        ("attention_window", json!(8), &lstm, &["architecture"]),
+        ("fill_in", json!(1.0), &whole, &["training segments"]),
     ];
-    let (music, folder, base) = (music::music(), tempfile::tempdir().unwrap(), base());
+    let (folder, base) = (tempfile::tempdir().unwrap(), base());
+    let music = music::music();
+    let by_track = music_in(&Spec::Mmm(mmm::Settings {
+        window_bars: 2,
+        ..mmm::Settings::default()
+    }));
     let mut known = fields(&json!(Config::default()), "");
-    let see = |changes: &[&Map<String, Value>], run: String| {
+    let see = |changes: &[&Map<String, Value>], music, run: String| {
         let config = load(&with(&base, changes))?;
-        Ok::<_, String>(Seen::of(config, &music, folder.path().join(run)))
+        Ok::<_, String>(Seen::of(config, music, folder.path().join(run)))
     };
     let (mut before, mut wrong) = (BTreeMap::new(), Vec::new());
     for (field, value, given, expected) in &rows {
         let given = given.as_object().unwrap();
         let row = Map::from_iter([((*field).to_owned(), value.clone())]);
+        // Bars can be left open where they are said track by track.
+        let music = match *field {
+            "fill_in" => &by_track,
+            _ => &music,
+        };
         let count = before.len();
         let before = before
-            .entry(json!(given).to_string())
-            .or_insert_with(|| see(&[given], format!("before {count}")).unwrap());
-        let differs = match see(&[given, &row], (*field).to_owned()) {
+            .entry((json!(given).to_string(), music.spec.name()))
+            .or_insert_with(|| see(&[given], music, format!("before {count}")).unwrap());
+        let differs = match see(&[given, &row], music, (*field).to_owned()) {
             Ok(after) => {
                 known.extend(fields(&json!(after.config), ""));
                 before.differs(&after)
@@ -414,6 +455,7 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
     let nothing = json!({});
     let lstm = json!({ "model_type": "lstm" });
     let exponential = json!({ "lr_schedule_type": "exponential" });
+    let lora = json!({ "lora": {} });
     let below_1 = "0 or more and below 1";
     let share = "a number from 0 to 1";
     let positive = "a number above 0";
@@ -441,6 +483,12 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
             "1 to 128 layers of 1 to 8,192 units each",
         ),
         (
+            "attention_window",
+            json!(1),
+            &lstm,
+            "from 2 to max_seq_length, at most 4,096",
+        ),
+        (
             "bidirectional",
             json!(true),
             &lstm,
@@ -458,7 +506,15 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("genre_dropout", json!(-1.0), &nothing, share),
         ("instrument_dropout", json!(2.0), &nothing, share),
         ("piece_start", json!(1.5), &nothing, share),
+        ("fill_in", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
+        ("fill_in", json!(-0.5), &nothing, share),
+        (
+            "attention_window",
+            json!(1),
+            &lstm,
+            "from 2 to max_seq_length, at most 4,096",
+        ),
         ("piece_balance", json!(-0.5), &nothing, share),
         ("warmup_ratio", json!(10.0), &nothing, share),
         ("final_learning_rate", json!(1.5), &nothing, share),
@@ -467,6 +523,15 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
             json!(0.0),
             &exponential,
             "above 0 with the schedule exponential, which never reaches 0",
+        ),
+        ("lora.rank", json!(0), &lora, "1 to 4,096"),
+        ("lora.alpha", json!(-1.0), &lora, positive),
+        ("lora.dropout", json!(1.0), &lora, below_1),
+        (
+            "lora.matrices",
+            json!(["a***b"]),
+            &lora,
+            "names or patterns of weights, like layers.*.qkv.weight",
         ),
         ("learning_rate", json!(0.0), &nothing, positive),
         ("epsilon", json!(-0.5), &nothing, positive),

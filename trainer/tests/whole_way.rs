@@ -55,6 +55,11 @@ fn built() -> tempfile::TempDir {
 
 /// The same in another encoding, with velocities or without.
 fn built_in(encoder_type: &str, encode_velocity: bool) -> tempfile::TempDir {
+    built_by(json!({ "encoder_type": encoder_type, "encode_velocity": encode_velocity }))
+}
+
+/// The same with these fields of `build.json`.
+fn built_by(fields: Value) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     for genre in ["rock", "waltz"] {
@@ -64,11 +69,14 @@ fn built_in(encoder_type: &str, encode_velocity: bool) -> tempfile::TempDir {
         let name = format!("midi/{}/{i}.mid", ["rock", "waltz"][i % 2]);
         midi::write_file(at(&name), &song(i as u64, 8, 12)).unwrap();
     }
-    let config = json!({
+    let mut config = json!({
         "name": "whole way", "input_dirs": ["midi"], "output_path": "set.h5", "segment_bars": 4,
-        "encoder_type": encoder_type, "encode_velocity": encode_velocity, "window_bars": 2,
+        "window_bars": 2,
         "genre_from": "folder", "validation_fraction": 0.2, "test_fraction": 0.2,
     });
+    for (field, value) in fields.as_object().into_iter().flatten() {
+        config[field] = value.clone();
+    }
     write(at("build.json"), &config);
     let said = run(folder.path(), &["build", "build.json"]);
     assert!(said.contains("24 found, 24 used"), "{said}");
@@ -212,7 +220,7 @@ fn other_encodings_go_the_same_way() {
     for (encoding, velocities, words) in [
         ("remi", false, "no velocities"),
         ("event", true, "32 "),
-        ("mmm", true, "32 "),
+        ("mmm", true, "windows of 2 bars"),
     ] {
         let folder = trained_on(built_in(encoding, velocities), &tiny());
         let folder = folder.path();
@@ -237,6 +245,97 @@ fn other_encodings_go_the_same_way() {
             for (a, b) in std::iter::zip(checkpoint, bundle) {
                 assert!((a - b).abs() < 1e-4 * a, "{a} and {b} bits a note");
             }
+        }
+    }
+}
+
+/// Byte pairs are learned, trained on, exported and played, and a model goes on with a data set that
+/// merges others, or none.
+#[test]
+fn merged_byte_pairs_go_the_same_way() {
+    let config = Config {
+        dropout_rate: 0.0,
+        ..tiny()
+    };
+    for encoding in ["event"] {
+        let fields =
+            json!({ "encoder_type": encoding, "enable_transposition": true, "merges": 200 });
+        let folder = trained_on(built_by(fields), &config);
+        let folder = folder.path();
+        for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
+            let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
+            let output = export(folder, &arguments);
+            assert!(output.status.success(), "{}", said(&output));
+            let bundle = Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap();
+            assert!(bundle.manifest.encoding.merges().len() >= 200);
+            play(&bundle);
+        }
+        for file in ["set.h5", "run", "fp32.onnx"] {
+            let said = run(folder, &["info", file]);
+            assert!(said.contains(" byte pairs merged"), "{file}: {said}");
+        }
+        let said = run(folder, &["info", "set.h5"]);
+        assert!(said.contains("\nmerged "), "{said}");
+        for music in [&["--dataset", "set.h5"][..], &["midi"]] {
+            let (checkpoint, _) = bits(folder, "run/best.safetensors", music);
+            let (bundle, _) = bits(folder, "fp32.onnx", music);
+            println!("{encoding}, {music:?}: {checkpoint:?} and {bundle:?} bits a note");
+            for (a, b) in std::iter::zip(checkpoint, bundle) {
+                assert!((a - b).abs() < 1e-4 * a, "{a} and {b} bits a note");
+            }
+            let figures = std::fs::read_to_string(folder.join("figures.json")).unwrap();
+            let figures: Value = serde_json::from_str(&figures).unwrap();
+            assert!(figures["free"]["kinds"]["merged"]["tokens"].as_u64() > Some(0));
+        }
+
+        // On a data set with a new genre, which merges others or nothing: by the model's merges.
+        for i in 0..12 {
+            let genre = folder.join("more").join(["polka", "waltz"][i % 2]);
+            std::fs::create_dir_all(&genre).unwrap();
+            midi::write_file(genre.join(format!("{i}.mid")), &song(100 + i as u64, 8, 12)).unwrap();
+        }
+        let build = std::fs::read_to_string(folder.join("build.json")).unwrap();
+        let mut build: Value = serde_json::from_str(&build).unwrap();
+        build["input_dirs"] = json!(["more"]);
+        let tune = Config {
+            steps: Some(8),
+            ..config.clone()
+        };
+        write(folder.join("tune.json"), &json!(tune));
+        let merges = |run: &str| {
+            let stored = checkpoint::read(&folder.join(run).join(LAST)).unwrap();
+            stored.state.encoding.merges().to_vec()
+        };
+        for (other, set) in [(0, "none.h5"), (50, "others.h5")] {
+            build["merges"] = json!(other);
+            build["output_path"] = json!(set);
+            write(folder.join("more.json"), &build);
+            run(folder, &["build", "more.json"]);
+            let output = format!("on-{other}");
+            let arguments = [
+                "train",
+                "tune.json",
+                "--dataset",
+                set,
+                "--from",
+                "int8.onnx",
+                "--output",
+                &output,
+            ];
+            let said = run(folder, &arguments);
+            assert!(
+                said.contains("as the model that is trained on merges them"),
+                "{said}"
+            );
+            assert_eq!(merges(&output), merges("run"));
+            run(folder, &["export", &output, "-o", "tuned.onnx"]);
+            let tuned = Bundle::read(&std::fs::read(folder.join("tuned.onnx")).unwrap()).unwrap();
+            assert!(tuned.manifest.vocabulary.genre("polka").is_some());
+            play(&tuned);
+            run(folder, &["evaluate", "tuned.onnx", "--dataset", set]);
+            // It begins where the model stood.
+            let loss = start(folder, &output)["validation_loss"].as_f64().unwrap();
+            assert!(loss < 8.0, "{loss}");
         }
     }
 }

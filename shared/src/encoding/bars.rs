@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::lexicon::{Kind, Lexicon};
 use super::*;
-use crate::quantize::{cut_overlaps, tempo_of_bin};
+use crate::chord::Chord;
+use crate::quantize::cut_overlaps;
 use crate::score::{Bar, Tempo, Ticks, Track};
 
 /// The bars of a quantized score and what is in force in each: what all its bodies have in common.
 pub(super) struct Frame<'a> {
     lexicon: &'a Lexicon,
     bars: Vec<(Bar, BarState)>,
+    /// The token of each bar's chord, where chords are said.
+    chords: Vec<Token>,
 }
 
 impl<'a> Frame<'a> {
@@ -19,8 +22,18 @@ impl<'a> Frame<'a> {
             metre: lexicon.metre_token(bar.metre.numerator, bar.metre.denominator),
             tempo: lexicon.tempo_token(score.tempo_at(bar.start)),
         };
+        let mut chords = Vec::new();
+        if lexicon.settings().chords {
+            let bars: Vec<Bar> = score.bars().collect();
+            let token = |chord: Chord| lexicon.token(Kind::Chord, chord.index());
+            chords.extend(Chord::of_bars(score, &bars).into_iter().map(token));
+        }
         let bars = score.bars().map(|bar| (bar, state(&bar))).collect();
-        Self { lexicon, bars }
+        Self {
+            lexicon,
+            bars,
+            chords,
+        }
     }
 
     /// The end of the last bar.
@@ -41,19 +54,21 @@ impl<'a> Frame<'a> {
             ..Body::default()
         };
         let tokens = &mut body.tokens;
-        let mut before = None;
-        for (bar, state) in &self.bars {
+        let mut before: Option<BarState> = None;
+        for (i, (bar, state)) in self.bars.iter().enumerate() {
             body.bars.push(tokens.len() as u32);
             tokens.push(self.lexicon.token(Kind::Bar, 0u16));
-            if before.is_none_or(|before: BarState| before.metre != state.metre) {
-                tokens.push(state.metre);
-            }
-            if before.is_none_or(|before| before.tempo != state.tempo) {
-                tokens.push(state.tempo);
-            }
+            let in_force = before.map(|before| [before.metre, before.tempo]);
+            let changed = |token: &Token| in_force.is_none_or(|tokens| !tokens.contains(token));
+            tokens.extend(self.lexicon.said(*state).filter(changed));
             before = Some(*state);
             body.states.push(*state);
+            tokens.extend(self.chords.get(i));
+            let opened = tokens.len();
             music(bar, tokens);
+            if tokens.len() == opened {
+                tokens.extend(self.lexicon.rest());
+            }
         }
         tokens.push(self.lexicon.token(Kind::Eos, 0u16));
         body
@@ -117,8 +132,17 @@ impl Bars {
         for word in stated.iter().filter_map(|&token| lexicon.word(token)) {
             match word {
                 (Kind::Metre, metre) => bar.metre = Some(lexicon.metre_of(metre)),
-                (Kind::Tempo, bin) => bar.micros_per_quarter = Some(tempo_of_bin(bin)),
+                (Kind::Tempo, bin) => bar.micros_per_quarter = Some(lexicon.tempo_of(bin)),
                 _ => {}
+            }
+        }
+        if self.first == 0 && self.bars.is_empty() {
+            // What streams do not say is in force from the first bar on.
+            if !lexicon.says_metres() {
+                bar.metre = Some(lexicon.metre_of(0));
+            }
+            if !lexicon.says_tempos() {
+                bar.micros_per_quarter = Some(lexicon.tempo_of(0));
             }
         }
         self.metre = bar.metre.unwrap_or(self.metre);

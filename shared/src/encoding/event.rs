@@ -101,6 +101,8 @@ impl Encoding for Event {
         let lexicon = &*self.lexicon;
         let longest = lexicon.run(Kind::Shift).len() as u16;
         let (mut kept, mut struck) = (Vec::with_capacity(tokens.len()), [false; 128]);
+        // Whether a bar is open that has lost something and has nothing yet: it rests.
+        let mut bare = false;
         let mut shift = 0;
         for &token in tokens {
             match lexicon.word(token) {
@@ -108,12 +110,21 @@ impl Encoding for Event {
                     shift = longest.min(shift + steps + 1);
                     continue;
                 }
-                Some((Kind::End, pitch)) if !struck[usize::from(pitch)] => continue,
+                Some((Kind::End, pitch)) if !struck[usize::from(pitch)] => {
+                    let opens = [Kind::Bar, Kind::Metre, Kind::Tempo, Kind::Chord];
+                    let last = kept.last().and_then(|&token| lexicon.word(token));
+                    bare |= last.is_some_and(|(kind, _)| opens.contains(&kind));
+                    continue;
+                }
                 Some((Kind::End, pitch)) => struck[usize::from(pitch)] = false,
                 Some((Kind::Pitch, pitch)) => struck[usize::from(pitch)] = true,
-                Some((Kind::Bar | Kind::Eos, _)) => shift = 0,
+                Some((Kind::Bar | Kind::Eos, _)) => {
+                    kept.extend(lexicon.rest().filter(|_| bare));
+                    shift = 0;
+                }
                 _ => {}
             }
+            bare = false;
             if shift > 0 {
                 kept.push(lexicon.token(Kind::Shift, shift - 1));
                 shift = 0;

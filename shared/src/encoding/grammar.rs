@@ -63,6 +63,9 @@ enum State {
     Given(Instrument),
     Bar,
     Metre,
+    Tempo,
+    Chord,
+    Rest,
     Music,
     End,
 }
@@ -72,7 +75,7 @@ enum State {
 pub(super) struct BarGrammar<M> {
     context: Context,
     state: State,
-    /// Whether metre and tempo were stated.
+    /// Whether what is said of metre and tempo was.
     stated: bool,
     tempo: u16,
     music: M,
@@ -89,6 +92,7 @@ pub(super) fn rank(instrument: Instrument) -> u16 {
 
 impl<M: Music> BarGrammar<M> {
     pub(super) fn new(lexicon: Arc<Lexicon>, music: M) -> Self {
+        let stated = !lexicon.says_metres() && !lexicon.says_tempos();
         let context = Context {
             lexicon,
             given: Some(InstrumentSet::default()),
@@ -97,7 +101,7 @@ impl<M: Music> BarGrammar<M> {
         Self {
             context,
             state: State::Start,
-            stated: false,
+            stated,
             tempo: 0,
             music,
         }
@@ -115,9 +119,88 @@ impl<M: Music> BarGrammar<M> {
         }
     }
 
-    /// Music, the next bar, or the end.
+    /// Takes a word that may come.
+    fn take(&mut self, kind: Kind, value: u16) {
+        self.state = match (kind, self.state) {
+            (Kind::Bos, _) => State::Bos,
+            (Kind::Genre, _) => State::Genre,
+            (Kind::AnyInstruments, _) => {
+                self.context.given = None;
+                State::AnyInstruments
+            }
+            (Kind::Instrument, State::Genre | State::Given(_)) => {
+                let instrument = Instrument::new(value as u8).unwrap_or_default();
+                let given = self.context.given.get_or_insert_default();
+                given.insert(instrument);
+                State::Given(instrument)
+            }
+            (Kind::Bar, _) => {
+                self.music.begin_bar(&self.context);
+                State::Bar
+            }
+            (Kind::Metre, _) => {
+                self.context.metre = value;
+                self.stated |= !self.context.lexicon.says_tempos();
+                State::Metre
+            }
+            (Kind::Tempo, _) => {
+                self.tempo = value;
+                self.stated = true;
+                State::Tempo
+            }
+            (Kind::Chord, _) => State::Chord,
+            (Kind::Rest, State::Bar | State::Metre | State::Tempo | State::Chord)
+                if self.context.lexicon.rest().is_some() =>
+            {
+                State::Rest
+            }
+            (Kind::Eos, _) => State::End,
+            _ => {
+                self.music.accept(&self.context, kind, value);
+                State::Music
+            }
+        };
+    }
+
+    /// What may follow a bar's BAR and metre.
+    fn tempo_on(&self, next: &mut TokenSet) {
+        if self.context.lexicon.says_tempos() {
+            self.states(next, Kind::Tempo, self.tempo);
+            if !self.stated {
+                return;
+            }
+        }
+        self.chord_on(next);
+    }
+
+    /// What may follow what a bar states.
+    fn chord_on(&self, next: &mut TokenSet) {
+        if self.context.lexicon.settings().chords {
+            self.insert(next, Kind::Chord);
+        } else {
+            self.open(next);
+        }
+    }
+
+    /// What a bar's music may begin with.
+    fn open(&self, next: &mut TokenSet) {
+        match self.context.lexicon.rest() {
+            None => self.music(next),
+            Some(rest) => {
+                self.music.allowed(&self.context, next);
+                next.insert(rest);
+            }
+        }
+    }
+
+    /// More music, or the end.
     fn music(&self, next: &mut TokenSet) {
         self.music.allowed(&self.context, next);
+        self.end(next);
+    }
+
+    /// The next bar or the piece's end, if it may come.
+    fn end(&self, next: &mut TokenSet) {
         if self.music.may_begin_bar() {
             self.insert(next, Kind::Bar);
         }
@@ -149,18 +232,18 @@ impl<M: Music> Grammar for BarGrammar<M> {
                 self.insert(next, Kind::Bar);
             }
             State::Bar => {
-                self.states(next, Kind::Metre, self.context.metre);
-                if self.stated {
-                    self.states(next, Kind::Tempo, self.tempo);
-                    self.music(next);
+                if self.context.lexicon.says_metres() {
+                    self.states(next, Kind::Metre, self.context.metre);
+                    if !self.stated {
+                        return;
+                    }
                 }
+                self.tempo_on(next);
             }
-            State::Metre => {
-                self.states(next, Kind::Tempo, self.tempo);
-                if self.stated {
-                    self.music(next);
-                }
-            }
+            State::Metre => self.tempo_on(next),
+            State::Tempo => self.chord_on(next),
+            State::Chord => self.open(next),
+            State::Rest => self.end(next),
             State::Music => self.music(next),
             State::End => {}
         }
@@ -185,39 +268,14 @@ impl<M: Music> Grammar for BarGrammar<M> {
                 },
             });
         };
-        self.state = match (kind, self.state) {
-            (Kind::Bos, _) => State::Bos,
-            (Kind::Genre, _) => State::Genre,
-            (Kind::AnyInstruments, _) => {
-                self.context.given = None;
-                State::AnyInstruments
-            }
-            (Kind::Instrument, State::Genre | State::Given(_)) => {
-                let instrument = Instrument::new(value as u8).unwrap_or_default();
-                let given = self.context.given.get_or_insert_default();
-                given.insert(instrument);
-                State::Given(instrument)
-            }
-            (Kind::Bar, _) => {
-                self.music.begin_bar(&self.context);
-                State::Bar
-            }
-            (Kind::Metre, _) => {
-                self.context.metre = value;
-                State::Metre
-            }
-            (Kind::Tempo, _) => {
-                self.tempo = value;
-                self.stated = true;
-                State::Music
-            }
-            (Kind::Eos, _) => State::End,
-            _ => {
-                self.music.accept(&self.context, kind, value);
-                State::Music
-            }
-        };
+        self.take(kind, value);
         Ok(())
+    }
+
+    fn advance(&mut self, token: Token) {
+        if let Some((kind, value)) = self.context.lexicon.word(token) {
+            self.take(kind, value);
+        }
     }
 
     fn boxed_clone(&self) -> Box<dyn Grammar> {

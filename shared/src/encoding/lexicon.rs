@@ -1,14 +1,16 @@
 //! What the tokens of an encoding say: runs of tokens, one for each kind of thing.
 //!
 //! Every vocabulary begins with PAD, BOS, EOS, BAR, ANY INSTRUMENTS, the metres and the tempos, and
-//! ends with the genres, so that it grows without moving a token. An encoding says what runs lie
-//! between.
+//! ends with what the settings ask for beside (rests, chords) and the genres, so that it grows
+//! without moving a token. An encoding says what runs lie between. Of metres or tempos that are not
+//! said there is one token, which is in no stream.
 
 use std::ops::Range;
 
 use super::*;
+use crate::chord::Chord;
 use crate::quantize::{Settings, TEMPO_BINS, tempo_bin, tempo_of_bin};
-use crate::score::Ticks;
+use crate::score::{Tempo, Ticks};
 
 /// What a token is about. Beside each what its value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,10 @@ pub(crate) enum Kind {
     /// Such a bar.
     FillStart,
     FillEnd,
+    /// A bar, or a track's, has no music.
+    Rest,
+    /// [`Chord::index`].
+    Chord,
     Genre,
 }
 
@@ -85,6 +91,8 @@ impl Kind {
             Kind::Placeholder => "fill placeholder",
             Kind::FillStart => "fill start",
             Kind::FillEnd => "fill end",
+            Kind::Rest => "rest",
+            Kind::Chord => "chord",
             Kind::Genre => "genre",
         }
     }
@@ -118,7 +126,11 @@ impl Lexicon {
         let metres = settings.metres();
         let size = |kind| match kind {
             Kind::Metre => metres.len(),
+            Kind::Tempo if !settings.tempos => 1,
             Kind::Tempo => usize::from(TEMPO_BINS),
+            Kind::Rest => settings.rests.into(),
+            Kind::Chord if !settings.chords => 0,
+            Kind::Chord => Chord::COUNT,
             Kind::Position => settings.max_positions() as usize,
             Kind::Shift => settings.max_positions() as usize - 1,
             Kind::Instrument => Instrument::COUNT,
@@ -138,7 +150,7 @@ impl Lexicon {
             Kind::Metre,
             Kind::Tempo,
         ];
-        let order: Vec<Kind> = [&first, kinds, &[Kind::Genre]].concat();
+        let order: Vec<Kind> = [&first, kinds, &[Kind::Rest, Kind::Chord, Kind::Genre]].concat();
         let end: usize = order.iter().map(|&kind| size(kind)).sum();
         if genres == 0 || genres > 4096 || end > usize::from(Token::MAX) {
             let expected = "expected 1 (any alone) to 4096, and a vocabulary below 65,536";
@@ -233,7 +245,43 @@ impl Lexicon {
 
     /// The token of the tempo nearest to `micros_per_quarter`.
     pub(super) fn tempo_token(&self, micros_per_quarter: u32) -> Token {
-        self.token(Kind::Tempo, tempo_bin(f64::from(micros_per_quarter)))
+        let bin = match self.settings.tempos {
+            true => tempo_bin(f64::from(micros_per_quarter)),
+            false => 0,
+        };
+        self.token(Kind::Tempo, bin)
+    }
+
+    /// The tempo that a token says, in microseconds a quarter.
+    pub(super) fn tempo_of(&self, bin: u16) -> u32 {
+        match self.settings.tempos {
+            true => tempo_of_bin(bin),
+            false => Tempo::DEFAULT_MICROS,
+        }
+    }
+
+    /// Whether streams say metres.
+    pub(super) fn says_metres(&self) -> bool {
+        self.settings.time_signature.is_none()
+    }
+
+    /// Whether streams say tempos.
+    pub(super) fn says_tempos(&self) -> bool {
+        self.settings.tempos
+    }
+
+    /// What a stream's first bar says of what is in force.
+    pub(crate) fn said(&self, state: BarState) -> impl Iterator<Item = Token> + use<> {
+        let metre = self.says_metres().then_some(state.metre);
+        metre
+            .into_iter()
+            .chain(self.says_tempos().then_some(state.tempo))
+    }
+
+    /// The token of a bar without music, where streams say that of all their tracks at once.
+    pub(super) fn rest(&self) -> Option<Token> {
+        let by_track = !self.run(Kind::Track).is_empty();
+        (self.settings.rests && !by_track).then(|| self.token(Kind::Rest, 0u16))
     }
 
     /// The metre with this index, as from the beginning on.
@@ -289,7 +337,7 @@ impl Lexicon {
     }
 
     /// Index of the first of `tokens`, which begin with BAR, that states neither metre nor tempo.
-    pub(super) fn after_state(&self, tokens: &[Token]) -> usize {
+    pub(crate) fn after_state(&self, tokens: &[Token]) -> usize {
         let states = self.run(Kind::Metre).start..self.run(Kind::Tempo).end;
         let stated = tokens.iter().skip(1);
         1 + stated.take_while(|&token| states.contains(token)).count()
@@ -304,12 +352,16 @@ impl Lexicon {
             .collect()
     }
 
-    /// Moves what is struck and ended by `semitones`, drums never. `None` where a pitch would leave
+    /// Moves what is struck and ended, and chords, by `semitones`, drums never. `None` where a pitch would leave
     /// MIDI's range.
     pub(super) fn transpose(&self, tokens: &mut [Token], semitones: i32) -> Option<()> {
         let runs = [Kind::Pitch, Kind::End].map(|kind| self.run(kind));
+        let chords = self.run(Kind::Chord);
         for token in tokens {
-            if let Some(run) = runs.iter().find(|run| run.contains(token)) {
+            if chords.contains(token) {
+                let chord = Chord::new(*token - chords.start).transposed(semitones);
+                *token = chords.start + chord.index();
+            } else if let Some(run) = runs.iter().find(|run| run.contains(token)) {
                 let moved = i32::from(*token) + semitones;
                 *token = Token::try_from(moved).ok().filter(|t| run.contains(t))?;
             }
@@ -342,11 +394,12 @@ impl Lexicon {
                 let (numerator, denominator) = self.metres[usize::from(value)];
                 format!("metre {numerator}/{denominator}")
             }
-            Kind::Tempo => format!("tempo {:.0}", 60e6 / f64::from(tempo_of_bin(value))),
+            Kind::Tempo => format!("tempo {:.0}", 60e6 / f64::from(self.tempo_of(value))),
             Kind::Instrument => {
                 let instrument = Instrument::new(value as u8).unwrap_or_default();
                 format!("instrument {instrument}")
             }
+            Kind::Chord => format!("chord {}", Chord::new(value)),
             Kind::Duration | Kind::Shift => format!("{} {}", kind.name(), value + 1),
             kind if self.run(kind).len() == 1 && kind != Kind::Genre => kind.name().to_owned(),
             _ => format!("{} {value}", kind.name()),

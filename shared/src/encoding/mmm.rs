@@ -168,20 +168,21 @@ impl Encoding for Mmm {
         Cow::Owned(windows::by_bar(&self.lexicon, self.window_bars, tokens))
     }
 
-    fn fill_in(&self, stream: &mut Vec<Token>, hides: &mut dyn FnMut() -> bool) {
-        *stream = windows::with_fills(&self.lexicon, stream, hides);
+    fn fill_in(&self, stream: &mut Vec<Token>, hides: &mut dyn FnMut(usize, Instrument) -> bool) {
+        *stream = windows::with_fills(&self.lexicon, self.window_bars, stream, hides);
     }
 
     fn endings(&self) -> Vec<Token> {
-        [
+        let rests = self.lexicon.settings().rests.then_some(Kind::Rest);
+        let kinds = [
             Kind::Bar,
             Kind::FillEnd,
             Kind::FillStart,
             Kind::TrackEnd,
             Kind::BarEnd,
             Kind::BarStart,
-        ]
-        .map(|kind| self.only(kind))
-        .to_vec()
+        ];
+        let kinds = kinds.into_iter().chain(rests);
+        kinds.map(|kind| self.only(kind)).collect()
     }
 }

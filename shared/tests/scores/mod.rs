@@ -3,12 +3,15 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use famam_shared::encoding::{Encoding, Spec, Token, TokenSet, mmm};
+use std::collections::BTreeMap;
+
+use famam_shared::encoding::merges::{MAX_EXPANSION, words};
+use famam_shared::encoding::{Conditioning, Encoding, Pair, Spec, Token, TokenSet, mmm};
 use famam_shared::instrument::Instrument;
 use famam_shared::quantize;
 use famam_shared::score::{Key, Metre, Note, Score, Tempo, Ticks, Track};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Genres of all vocabularies.
 pub const GENRES: usize = 5;
@@ -133,6 +136,26 @@ fn settings() -> Vec<quantize::Settings> {
             velocity_bins: 0,
             ..default.clone()
         }])
+        .chain([
+            quantize::Settings {
+                chords: true,
+                rests: true,
+                ..default.clone()
+            },
+            quantize::Settings {
+                positions_per_bar: 48,
+                velocity_bins: 0,
+                rests: true,
+                tempos: false,
+                ..default.clone()
+            },
+            quantize::Settings {
+                chords: true,
+                tempos: false,
+                time_signature: Some((3, 4)),
+                ..default.clone()
+            },
+        ])
         .collect()
 }
 
@@ -169,4 +192,59 @@ pub fn walk(encoding: &dyn Encoding, rng: &mut ChaCha8Rng, target: usize) -> Vec
         grammar.accept(token).unwrap();
         stream.push(token);
     }
+}
+
+/// An encoding with byte pairs merged.
+pub fn merged(base: &Spec, pairs: &[Pair]) -> Spec {
+    Spec::Merged {
+        base: Box::new(base.clone()),
+        merges: pairs.to_vec(),
+    }
+}
+
+/// The `count` pairs that come first where music of random scores is merged, the most frequent pair
+/// after the other.
+pub fn learned(spec: &Spec, count: usize) -> Vec<Pair> {
+    let encoding = spec.build(GENRES).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut all: Vec<Vec<Token>> = Vec::new();
+    for _ in 0..12 {
+        let score = random_score(&mut rng);
+        let (score, _) = quantize::quantize(&score, encoding.quantize_settings());
+        for body in encoding.encode(&score) {
+            let given = Conditioning::default();
+            let stream = encoding.segment(&given, &body.tokens, body.states[0], 0);
+            let stream = stream.unwrap().split_off(encoding.head(&given).len());
+            all.extend(words(encoding.lexicon(), &stream).map(<[Token]>::to_vec));
+        }
+    }
+    // Nothing is beyond the music's tokens but what is merged.
+    let mut next = encoding.head(&Conditioning::default())[1];
+    let mut pairs = Vec::new();
+    let mut lengths = BTreeMap::<Token, usize>::new();
+    while pairs.len() < count {
+        let mut counts = BTreeMap::<Pair, usize>::new();
+        for pair in all.iter().flat_map(|word| word.windows(2)) {
+            *counts.entry((pair[0], pair[1])).or_default() += 1;
+        }
+        let length = |token| lengths.get(&token).copied().unwrap_or(1);
+        let fits = |&(left, right): &Pair| length(left) + length(right) <= MAX_EXPANSION;
+        counts.retain(|pair, _| fits(pair));
+        let Some((&pair, _)) = counts.iter().max_by_key(|&(_, count)| count) else {
+            break;
+        };
+        for word in &mut all {
+            let mut i = 0;
+            while i + 1 < word.len() {
+                if (word[i], word[i + 1]) == pair {
+                    word.splice(i..i + 2, [next]);
+                }
+                i += 1;
+            }
+        }
+        lengths.insert(next, length(pair.0) + length(pair.1));
+        pairs.push(pair);
+        next += 1;
+    }
+    pairs
 }

@@ -76,6 +76,9 @@ pub struct Choice {
     /// Leaves out duplicates of earlier files
     #[arg(long, value_name = "none | exact | near", value_parser = word::<DropDuplicates>)]
     pub drop_duplicates: Option<DropDuplicates>,
+    /// Merges so many byte pairs, learned from the training split
+    #[arg(long, value_name = "N")]
+    pub merges: Option<usize>,
     /// Where genres are said that no table says
     #[arg(long, value_name = "table | folder | composer | prefix", value_parser = word::<GenreFrom>)]
     pub genre_from: Option<GenreFrom>,
@@ -109,6 +112,7 @@ impl Choice {
             merge_classes,
             trim_silence: choice.trim_silence || config.trim_silence,
             drop_duplicates: choice.drop_duplicates.unwrap_or(config.drop_duplicates),
+            merges: choice.merges.unwrap_or(config.merges),
             genre_from: choice.genre_from.unwrap_or(config.genre_from),
             min_files_per_genre: choice
                 .min_files_per_genre
@@ -221,6 +225,7 @@ mod tests {
             (&["--merge-classes"], json!(true)),
             (&["--trim-silence"], json!(true)),
             (&["--drop-duplicates", "near"], json!("near")),
+            (&["--merges", "500"], json!(500)),
             (&["--genre-from", "composer"], json!("composer")),
             (&["--min-files-per-genre", "5"], json!(5)),
             (&["--small-genres", "other"], json!("other")),

@@ -45,6 +45,8 @@ pub enum Reason {
     LacksClass,
     /// See [`Config::min_beats`].
     TooFewBeats,
+    /// See [`Config::encode_metre`].
+    OtherMetre,
     /// See [`Config::drop_duplicates`].
     ExactDuplicate,
     /// See [`Config::drop_duplicates`].
@@ -69,6 +71,7 @@ impl std::fmt::Display for Reason {
             Reason::NoAllowedClass => "no notes of allowed_classes",
             Reason::LacksClass => "lacks one of required_classes",
             Reason::TooFewBeats => "fewer quarters than min_beats",
+            Reason::OtherMetre => "another metre than time_signature, and encode_metre is false",
             Reason::ExactDuplicate => "the same tokens as an earlier file",
             Reason::NearDuplicate => "the same music as an earlier file",
         })
@@ -101,8 +104,12 @@ pub fn prepare(
     let (mut score, not_allowed) = filter
         .pass(score)
         .map_err(|reason| (reason, String::new()))?;
+    let (numerator, denominator) = config.time_signature;
+    let another = |metre: &Metre| (metre.numerator, metre.denominator) != (numerator, denominator);
+    if !config.encode_metre && score.metres.iter().any(another) {
+        return Err((Reason::OtherMetre, String::new()));
+    }
     if score.metres.is_empty() {
-        let (numerator, denominator) = config.time_signature;
         score.metres.push(Metre {
             at: Ticks(0),
             numerator,

@@ -12,6 +12,7 @@ use super::prepare::Reason;
 use super::songs::Duplicate;
 use crate::config::dataset::Config;
 use crate::dataset::{Piece, Split};
+use crate::merges::Measured;
 use crate::words::listed;
 
 /// Counts over a build.
@@ -35,6 +36,8 @@ pub struct Summary {
     pub segments: usize,
     /// Tokens.
     pub tokens: usize,
+    /// What is merged, where byte pairs are.
+    pub merges: Option<Measured>,
     /// Notes left out as their classes are not allowed.
     pub not_allowed: u64,
     /// What quantization changed.
@@ -60,6 +63,7 @@ impl Summary {
             bars: 0,
             segments: 0,
             tokens: 0,
+            merges: None,
             not_allowed: 0,
             losses: Losses::default(),
             genres: vocabulary
@@ -139,6 +143,9 @@ impl fmt::Display for Summary {
             self.tokens,
             self.tokens as f64 / (kept as f64).max(1.0)
         )?;
+        if let Some(merges) = self.merges {
+            writeln!(f, "merges      {merges}")?;
+        }
         let genres: Vec<_> = self.genres.iter().filter(|(_, files)| *files > 0).collect();
         writeln!(
             f,

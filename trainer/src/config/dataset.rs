@@ -95,6 +95,15 @@ pub struct Config {
     pub velocity_bins: u16,
     /// Bars that `mmm` says together, track by track.
     pub window_bars: u16,
+    /// Whether each bar says its chord.
+    pub encode_chords: bool,
+    /// Whether a bar without music says that it rests.
+    pub encode_rests: bool,
+    /// Whether tempos are said; all music is at 120 where not.
+    pub encode_tempo: bool,
+    /// Whether metres are said. Where not, `time_signature` is that of all music: files with another
+    /// are left out.
+    pub encode_metre: bool,
     /// Share of the songs that go to validation.
     pub validation_fraction: f64,
     /// Share of the songs that go to test.
@@ -124,6 +133,9 @@ pub struct Config {
     pub trim_silence: bool,
     /// Which files are left out for an earlier one.
     pub drop_duplicates: DropDuplicates,
+    /// Byte pairs that are learned from the training split and merged in front of a model; 0 is
+    /// off.
+    pub merges: usize,
 }
 
 /// An encoding, by Famam's names.
@@ -147,6 +159,7 @@ impl EncoderType {
             Spec::Multitrack(_) => Self::Multitrack,
             Spec::Remi(_) => Self::Remi,
             Spec::Event(_) => Self::Event,
+            Spec::Merged { base, .. } => Self::of(base),
             Spec::Mmm(_) => Self::Mmm,
         }
     }
@@ -233,6 +246,10 @@ impl Default for Config {
             max_metre_bars: 2,
             velocity_bins: 32,
             window_bars: 4,
+            encode_chords: false,
+            encode_rests: false,
+            encode_tempo: true,
+            encode_metre: true,
             validation_fraction: 0.05,
             test_fraction: 0.0,
             genre_from: GenreFrom::Table,
@@ -247,6 +264,7 @@ impl Default for Config {
             merge_classes: MergeClasses::All(false),
             trim_silence: false,
             drop_duplicates: DropDuplicates::None,
+            merges: 0,
         }
     }
 }
@@ -301,7 +319,7 @@ impl Config {
         })
     }
 
-    /// The encoding that the config asks for.
+    /// The encoding that the config asks for; what it merges is learned when it is built.
     pub fn encoding(&self) -> Spec {
         let velocity_bins = match self.encode_velocity {
             true => self.velocity_bins,
@@ -312,6 +330,10 @@ impl Config {
             max_duration_bars: self.max_duration_bars,
             max_metre_bars: self.max_metre_bars,
             velocity_bins,
+            chords: self.encode_chords,
+            rests: self.encode_rests,
+            tempos: self.encode_tempo,
+            time_signature: (!self.encode_metre).then_some(self.time_signature),
         };
         match self.encoder_type {
             EncoderType::Multitrack => Spec::Multitrack(settings),
@@ -354,6 +376,17 @@ impl Config {
         ];
         let asked = notes.into_iter().filter(|(asked, _)| *asked);
         asked.map(|(_, note)| note).collect()
+    }
+
+    /// The shifts by which training transposes, in semitones: ascending, 0 among them.
+    pub fn shifts(&self) -> Vec<i32> {
+        let mut shifts = vec![0];
+        if self.enable_transposition {
+            shifts.extend(&self.transposition_semitones);
+            shifts.sort_unstable();
+            shifts.dedup();
+        }
+        shifts
     }
 
     /// The factors by which training varies tempos: evenly from slowest to fastest, and 1.

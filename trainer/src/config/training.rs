@@ -417,6 +417,15 @@ impl Config {
         }
     }
 
+    /// The other way: the config that each of so many ranks was given.
+    pub fn of_one_rank(self, ranks: usize) -> Self {
+        Self {
+            batch_size: self.batch_size / ranks,
+            batch_tokens: self.batch_tokens.map(|tokens| tokens / ranks),
+            ..self
+        }
+    }
+
     /// What the config asks for that changes neither model nor loss and is not done.
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();

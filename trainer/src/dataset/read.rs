@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use famam_shared::encoding::{self, BarState, Body, Special, Token};
+use famam_shared::encoding::{self, BarState, Body, Encoding, Special, Token};
 use famam_shared::instrument::Instrument;
 use famam_shared::vocabulary::Vocabulary;
 use serde::Deserialize;
@@ -93,7 +93,11 @@ impl Dataset {
             path: path.to_owned(),
             hash: archive.stated_hash().to_owned(),
             special: encoder.special(),
-            vocabulary_size: encoder.vocabulary_size(),
+            // Pieces are kept with nothing merged.
+            vocabulary_size: match encoder.merges() {
+                Some(merges) => usize::from(merges.tokens().start),
+                None => encoder.vocabulary_size(),
+            },
             header: Header {
                 vocabulary,
                 encoding,
@@ -165,6 +169,18 @@ impl Dataset {
     /// The encoding and its settings.
     pub fn encoding(&self) -> &encoding::Spec {
         &self.header.encoding
+    }
+
+    /// The encoding.
+    pub fn encoder(&self) -> Result<Box<dyn Encoding>, Error> {
+        let genres = self.header.vocabulary.genres.len();
+        self.header
+            .encoding
+            .build(genres)
+            .map_err(|error| Error::Damaged {
+                path: self.path.display().to_string(),
+                what: error.to_string(),
+            })
     }
 
     /// How it was built, and how it is to be read; of paths it says nothing.

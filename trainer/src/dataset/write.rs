@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use famam_shared::encoding;
 use famam_shared::instrument::Instrument;
 use hdf5::File;
 use sha2::{Digest, Sha256};
@@ -70,6 +71,11 @@ impl Writer {
             source: Ragged::new("source", folder),
             name: Ragged::new("name", folder),
         })
+    }
+
+    /// Says in place of the header how its tokens are encoded, which may take all of them to know.
+    pub fn encode_as(&mut self, encoding: encoding::Spec) {
+        self.header.encoding = encoding;
     }
 
     /// Appends a piece, all but its song and split, which [`Writer::finish`] takes.

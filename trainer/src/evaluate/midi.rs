@@ -33,10 +33,15 @@ pub(super) fn data_set(
         max_duration_bars: settings.max_duration_bars,
         max_metre_bars: settings.max_metre_bars,
         velocity_bins: settings.velocity_bins,
-        window_bars: match spec {
+        window_bars: match spec.base() {
             encoding::Spec::Mmm(settings) => settings.window_bars,
             _ => Config::default().window_bars,
         },
+        encode_chords: settings.chords,
+        encode_rests: settings.rests,
+        encode_tempo: settings.tempos,
+        encode_metre: settings.time_signature.is_none(),
+        time_signature: settings.time_signature.unwrap_or((4, 4)),
         small_genres: SmallGenres::Any,
         min_files_per_genre: 1,
         ..Config::default()

@@ -21,7 +21,7 @@ pub(super) struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// The stream of the bars from `from` to before `to`; of none the head.
+    /// What a model sees of the stream of the bars from `from` to before `to`; of none the head.
     fn stream(&self, from: usize, to: usize) -> Vec<Token> {
         if from == to {
             return self.encoding.head(self.conditioning);
@@ -31,7 +31,9 @@ impl Piece<'_> {
         let tokens = &tokens[bars[from] as usize..end];
         let first = self.body.states[from];
         let stream = self.encoding.segment(self.conditioning, tokens, first, 0);
-        stream.unwrap_or_default()
+        self.encoding
+            .merge(&stream.unwrap_or_default())
+            .into_owned()
     }
 
     /// The windows through which it is seen, each token scored once.

@@ -12,6 +12,8 @@ use crate::config::training::{Config, OptimizerKind, Precision};
 
 /// Bytes of a number.
 const NUMBER: u64 = 4;
+/// Bytes that libtorch takes for itself in a first step.
+const LIBTORCH: u64 = 100_000_000;
 /// Numbers that are kept for each that a linear map takes or gives: what norms, nonlinearities, dropout
 /// and gradients add.
 const KEPT: u64 = 2;
@@ -65,8 +67,8 @@ impl Need {
             if let [out, input] = shape[..]
                 && !outer.iter().any(|begin| name.starts_with(begin))
             {
-                let layer: Vec<&str> = name.split('.').take(2).collect();
-                let (numbers, adapters) = parts.entry(layer.join(".")).or_default();
+                let part: Vec<&str> = name.split('.').take(2).collect();
+                let (numbers, adapters) = parts.entry(part.join(".")).or_default();
                 *numbers += (out + input) as u64;
                 *adapters += rank * (out + input) as u64;
             }
@@ -75,20 +77,21 @@ impl Need {
             Some(_) => parts.values().map(|(_, adapters)| adapters).sum(),
             None => all,
         };
-        let attention = match architecture {
-            // Half of the products are above the diagonal, and some are there twice for a while.
-            Architecture::Transformer(t) => (t.heads * config.max_seq_length) as u64,
-            _ => 0,
-        };
-        let layers = parts
-            .values()
-            .map(|(numbers, _)| KEPT * numbers + attention);
+        let between = match architecture {
+            // Attention: half of the products are above the diagonal, and some are there twice for a
+            // while.
+            Architecture::Transformer(t) => t.heads * config.max_seq_length,
+            Architecture::Lstm(_) => 0,
+            // The scan of WKV: two additions of three sums a token, each of some operations.
+            Architecture::Rwkv(rwkv) => 24 * rwkv.d_model,
+        } as u64;
+        let parts_kept = parts.values().map(|(numbers, _)| KEPT * numbers + between);
         let ends = architecture.ends();
         let (width, vocabulary) = (ends.d_model as u64, ends.vocabulary as u64);
         let kept = if config.gradient_checkpointing {
-            parts.len() as u64 * width + layers.max().unwrap_or(0)
+            parts.len() as u64 * width + parts_kept.max().unwrap_or(0)
         } else {
-            layers.sum()
+            parts_kept.sum()
         };
         let moments = match config.optimizer {
             OptimizerKind::Adam | OptimizerKind::Adamw | OptimizerKind::Rmsprop => 2,
@@ -99,7 +102,7 @@ impl Need {
             Precision::Fp32 | Precision::Auto => 0,
         };
         Self {
-            fixed: NUMBER * (all + (moments + threads) * trained + halves),
+            fixed: LIBTORCH + NUMBER * (all + (moments + threads) * trained + halves),
             gradients: NUMBER * trained,
             activations: NUMBER * (kept + KEPT_OF_LOGITS * vocabulary),
             micro: config.micro_batch_tokens.max(config.max_seq_length) as u64,

@@ -31,6 +31,17 @@ pub enum Error {
          `cargo install --path trainer --features mpi`, or start it without mpirun or srun"
     )]
     NotBuilt(usize),
+    /// The launcher is not this MPI library's.
+    #[error(
+        "{started} processes were started, of which MPI knows {met}: start them by the mpirun of the MPI library that \
+         famam-trainer was built with, or give srun the --mpi that it knows (srun --mpi=list)"
+    )]
+    Launcher {
+        /// Processes, as the launcher says.
+        started: usize,
+        /// Ranks, as MPI says.
+        met: usize,
+    },
     /// MPI does not start.
     #[error("starting MPI: {0}")]
     Start(String),
@@ -43,7 +54,7 @@ pub enum Error {
     /// The ranks would train different models.
     #[error(
         "the ranks do not begin alike: all must see the same data set, the same config and the same output \
-         folder (on several machines: a folder that they share)"
+         folder (on several machines: a folder that they share), on one kind of device"
     )]
     Apart,
 }
@@ -88,10 +99,19 @@ impl Ranks {
             return Ok(Self::alone());
         }
         #[cfg(feature = "mpi")]
-        return Ok(Self {
-            world: Some(Box::new(mpi::Job::join(stop)?)),
-            ..Self::alone()
-        });
+        {
+            let job = mpi::Job::join(stop)?;
+            if job.size() != count {
+                return Err(Error::Launcher {
+                    started: count,
+                    met: job.size(),
+                });
+            }
+            Ok(Self {
+                world: Some(Box::new(job)),
+                ..Self::alone()
+            })
+        }
         #[cfg(not(feature = "mpi"))]
         {
             drop(stop);
@@ -226,4 +246,106 @@ fn started() -> usize {
         .into_iter()
         .find_map(count)
         .unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use tch::Kind;
+
+    use super::*;
+
+    /// So many ranks, all of which have the same numbers.
+    struct Alike(usize);
+
+    impl World for Alike {
+        fn rank(&self) -> usize {
+            self.0 - 1
+        }
+
+        fn size(&self) -> usize {
+            self.0
+        }
+
+        fn local_rank(&self) -> usize {
+            0
+        }
+
+        fn sharing(&self) -> usize {
+            1
+        }
+
+        fn sum(&self, flat: &mut dyn Iterator<Item = Tensor>) -> Result<Vec<Tensor>, Error> {
+            let sum = |part: Tensor| {
+                assert!(part.is_contiguous() && part.dim() == 1);
+                part * self.0 as f64
+            };
+            Ok(flat.map(sum).collect())
+        }
+
+        fn finish(self: Box<Self>) {}
+    }
+
+    fn ranks(count: usize) -> Ranks {
+        Ranks {
+            world: Some(Box::new(Alike(count))),
+            ..Ranks::alone()
+        }
+    }
+
+    #[test]
+    fn every_segment_is_in_one_share_and_shares_are_alike() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..500 {
+            let segments: Vec<Segment> = (0..rng.random_range(1..40))
+                .map(|_| Segment {
+                    tokens: vec![0; rng.random_range(1..512)],
+                    first: 0,
+                    asked_bars: 1,
+                    lost_bars: 0,
+                })
+                .collect();
+            let count = rng.random_range(1..10);
+            let shares = ranks(count).shares(&segments);
+            assert_eq!(shares.len(), count);
+            assert_eq!(shares.concat(), segments);
+            let tokens = |share: &[Segment]| share.iter().map(|s| s.tokens.len()).sum::<usize>();
+            let longest = segments.iter().map(|s| s.tokens.len()).max().unwrap();
+            for share in shares {
+                let even = tokens(&segments) as f64 / count as f64;
+                assert!((tokens(share) as f64 - even).abs() <= longest as f64);
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_added_up_whatever_buckets_they_are_sent_in() {
+        let options = (Kind::Float, Device::Cpu);
+        let shapes: [&[i64]; 6] = [
+            &[3],
+            &[700, 900],
+            &[900, 900],
+            &[1],
+            &[2, 3, 5],
+            &[1200, 1000],
+        ];
+        let parts: Vec<Tensor> = shapes.map(|shape| Tensor::randn(shape, options)).into();
+        let mut sums: Vec<Tensor> = parts.iter().map(Tensor::copy).collect();
+        ranks(3).sum_gradients(&mut sums).unwrap();
+        for (part, sum) in std::iter::zip(&parts, &sums) {
+            assert_eq!(sum.size(), part.size());
+            assert!(sum.allclose(&(part * 3.0), 1e-6, 0.0, false));
+        }
+        let mut alone: Vec<Tensor> = parts.iter().map(Tensor::copy).collect();
+        Ranks::alone().sum_gradients(&mut alone).unwrap();
+        assert_eq!(alone, parts);
+    }
+
+    #[test]
+    fn numbers_are_added_up() {
+        assert!(ranks(4).agree("the same").is_ok());
+        assert!(ranks(4).any(true).unwrap() && !ranks(4).any(false).unwrap());
+        assert_eq!(ranks(4).sum(&[1.5, -2.0]).unwrap(), [6.0, -8.0]);
+    }
 }

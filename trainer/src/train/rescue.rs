@@ -29,7 +29,10 @@ impl Rescue {
 
     /// Saves the run where there is one; the step after which it stands.
     pub(super) fn save(&self) -> Result<Option<u64>, checkpoint::Error> {
-        let kept = self.hold();
+        // Where training broke off while weights changed, they belong to no step.
+        let Ok(kept) = self.0.lock() else {
+            return Ok(None);
+        };
         let Some(run) = &*kept else {
             return Ok(None);
         };

@@ -111,6 +111,29 @@ pub fn music() -> Music {
     }
 }
 
+/// Eight pieces of 9 bars and more to learn from and to look at, in another encoding.
+pub fn music_in(spec: &Spec) -> Music {
+    let encoding = spec.build(3).expect("an encoding");
+    let pieces = |split| -> Vec<Piece> {
+        let piece = |seed: u64| {
+            let score = song(seed, 9 + seed as u32, 24);
+            let (score, _) = quantize(&score, encoding.quantize_settings());
+            Piece {
+                body: encoding.encode(&score).remove(0),
+                ..piece(&score, seed as usize, split)
+            }
+        };
+        (0..8).map(piece).collect()
+    };
+    Music {
+        train: pieces(Split::Train),
+        validation: pieces(Split::Validation),
+        encoding: spec.build(3).expect("an encoding"),
+        spec: spec.clone(),
+        ..music()
+    }
+}
+
 /// What the checkpoints of tests say of their data set.
 pub fn data_set() -> DataSet {
     DataSet {

@@ -41,6 +41,8 @@ pub(super) struct Windows {
     /// Whether one was.
     filling: bool,
     notes: Groups,
+    /// Whether the bar of the track rests, as soon as something is said of it.
+    rests: Option<bool>,
 }
 
 impl Windows {
@@ -55,6 +57,7 @@ impl Windows {
             open: VecDeque::new(),
             filling: false,
             notes: Groups::new(None),
+            rests: None,
         }
     }
 
@@ -79,7 +82,7 @@ impl Windows {
         let drums = instrument.is_drums();
         let struck = if drums { Kind::Drum } else { Kind::Pitch };
         self.notes = Groups::new(Some(struck));
-        self.state = State::Bar(end);
+        (self.state, self.rests) = (State::Bar(end), None);
     }
 }
 
@@ -116,8 +119,13 @@ impl Music for Windows {
             }
             State::Bars => next.insert(only(Kind::TrackEnd)),
             State::Bar(end) => {
-                self.notes.allowed(&self.inside(context), next);
-                if self.notes.is_whole() {
+                if self.rests != Some(true) {
+                    self.notes.allowed(&self.inside(context), next);
+                }
+                let begun = self.rests.is_some() || !context.lexicon.settings().rests;
+                if !begun {
+                    next.insert(only(Kind::Rest));
+                } else if self.notes.is_whole() {
                     next.insert(only(end));
                 }
             }
@@ -155,7 +163,9 @@ impl Music for Windows {
                     self.begin_notes(Kind::FillEnd, instrument);
                 }
             }
+            Kind::Rest => self.rests = Some(true),
             _ => {
+                self.rests = Some(false);
                 let inside = self.inside(context);
                 self.notes.accept(&inside, kind, value);
             }

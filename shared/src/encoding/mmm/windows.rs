@@ -10,10 +10,17 @@ use crate::instrument::Instrument;
 /// What one instrument plays in a bar of a body.
 type Part<'t> = (Instrument, &'t [Token]);
 
+/// Whether `token` says something of a bar as a whole.
+fn states(lexicon: &Lexicon, token: Token) -> bool {
+    let kinds = [Kind::Bar, Kind::Metre, Kind::Tempo, Kind::Chord];
+    matches!(lexicon.word(token), Some((kind, _)) if kinds.contains(&kind))
+}
+
 /// A bar of a body: what it states, and its parts.
 fn bar<'t>(lexicon: &Lexicon, tokens: &'t [Token]) -> (&'t [Token], Vec<Part<'t>>) {
     let instruments = lexicon.run(Kind::Instrument);
-    let (stated, music) = tokens.split_at(lexicon.after_state(tokens).min(tokens.len()));
+    let first = tokens.iter().position(|token| instruments.contains(token));
+    let (stated, music) = tokens.split_at(first.unwrap_or(tokens.len()));
     let parts = music.chunk_by(|_, next| !instruments.contains(next));
     let parts = parts.filter_map(|part| {
         let (first, music) = part.split_first()?;
@@ -46,7 +53,7 @@ pub(super) fn by_track(lexicon: &Lexicon, window: usize, body: &[Token], out: &m
         let mut tracks: BTreeMap<u16, (Instrument, Vec<&[Token]>)> = BTreeMap::new();
         for (b, tokens) in window.iter().enumerate() {
             let (stated, parts) = bar(lexicon, tokens);
-            out.extend_from_slice(stated);
+            out.extend(stated.iter().filter(|&&token| states(lexicon, token)));
             for (instrument, music) in parts {
                 let rest = || (instrument, vec![&[][..]; window.len()]);
                 tracks.entry(rank(instrument)).or_insert_with(rest).1[b] = music;
@@ -66,6 +73,8 @@ pub(super) fn by_track(lexicon: &Lexicon, window: usize, body: &[Token], out: &m
             for music in bars {
                 out.push(only(Kind::BarStart));
                 out.extend_from_slice(music);
+                let rests = lexicon.settings().rests && music.is_empty();
+                out.extend(rests.then(|| only(Kind::Rest)));
                 out.push(only(Kind::BarEnd));
             }
             out.push(only(Kind::TrackEnd));
@@ -83,8 +92,9 @@ pub(super) fn length(lexicon: &Lexicon, window: usize, body: &[Token]) -> usize 
         let said = window.iter().copied().flatten();
         said.filter(|&token| instruments.contains(token))
             .for_each(|&token| tracks.insert(token));
-        // The start, the density and the end of a track; of a bar its placeholder, start and end.
-        tracks.len() * (4 + 3 * window.len())
+        // The start, the density and the end of a track; of a bar its placeholder, start and end, and
+        // that it rests.
+        tracks.len() * (4 + (3 + usize::from(lexicon.settings().rests)) * window.len())
     };
     body.len() + all.chunks(window).map(of).sum::<usize>()
 }
@@ -170,6 +180,7 @@ pub(super) fn by_bar(lexicon: &Lexicon, most: usize, stream: &[Token]) -> Vec<To
                 }
             }
             Kind::BarEnd | Kind::FillEnd => window.said = None,
+            Kind::Rest => {}
             _ if in_frame => {
                 if let Some(stated) = window.stated.last_mut() {
                     stated.push(token);
@@ -187,19 +198,27 @@ pub(super) fn by_bar(lexicon: &Lexicon, most: usize, stream: &[Token]) -> Vec<To
 }
 
 /// The stream with some of its bars left open and filled in behind their windows' tracks: those that
-/// `hides` says, asked once for each bar of a track.
+/// `hides` says, asked once for each bar of a track, by its number in the stream and by what plays it.
 pub(super) fn with_fills(
     lexicon: &Lexicon,
+    most: usize,
     stream: &[Token],
-    hides: &mut dyn FnMut() -> bool,
+    hides: &mut dyn FnMut(usize, Instrument) -> bool,
 ) -> Vec<Token> {
     let only = |kind| lexicon.token(kind, 0u16);
     let (mut out, mut fills) = (Vec::with_capacity(stream.len()), Vec::new());
+    let (mut bars, mut bar, mut instrument) = (0, 0, Instrument::default());
     let mut hidden = false;
     for &token in stream {
         match lexicon.word(token) {
+            Some((Kind::Instrument, index)) => {
+                instrument = Instrument::new(index as u8).unwrap_or_default();
+            }
+            // All windows before the last are whole.
+            Some((Kind::Track, _)) => bar = usize::saturating_sub(bars, 1) / most * most,
             Some((Kind::BarStart, _)) => {
-                hidden = hides();
+                hidden = hides(bar, instrument);
+                bar += 1;
                 if hidden {
                     out.push(only(Kind::Placeholder));
                     fills.push(only(Kind::FillStart));
@@ -211,7 +230,10 @@ pub(super) fn with_fills(
                 hidden = false;
                 continue;
             }
-            Some((Kind::Bar | Kind::Eos, _)) => out.append(&mut fills),
+            Some((kind @ (Kind::Bar | Kind::Eos), _)) => {
+                out.append(&mut fills);
+                bars += usize::from(kind == Kind::Bar);
+            }
             _ => {}
         }
         let said = if hidden { &mut fills } else { &mut out };

@@ -36,22 +36,28 @@ impl Groups {
     }
 
     /// Instruments of rank `from` on that the head allows.
-    fn instruments(context: &Context, from: u16) -> impl Iterator<Item = Instrument> {
-        let given = context.given;
-        Instrument::all().filter(move |&instrument| {
-            rank(instrument) >= from && given.is_none_or(|set| set.contains(instrument))
-        })
-    }
-
     fn insert_instruments(context: &Context, from: u16, next: &mut TokenSet) {
-        for instrument in Self::instruments(context, from) {
-            next.insert(context.lexicon.token(Kind::Instrument, instrument.index()));
+        let instruments = context.lexicon.run(Kind::Instrument);
+        let token = |instrument: Instrument| instruments.start + u16::from(instrument.index());
+        match context.given {
+            Some(given) => given
+                .iter()
+                .filter(|&instrument| rank(instrument) >= from)
+                .for_each(|instrument| next.insert(token(instrument))),
+            // A step of generation asks this often: programs in one go.
+            None => {
+                let drums = token(Instrument::DRUMS);
+                next.insert_range(instruments.start + from.max(1) - 1..drums);
+                if from <= rank(Instrument::DRUMS) {
+                    next.insert(drums);
+                }
+            }
         }
     }
 
     /// A later position.
     fn insert_positions(&self, context: &Context, next: &mut TokenSet) {
-        if Self::instruments(context, 0).next().is_some() {
+        if context.given.is_none_or(|given| !given.is_empty()) {
             let first = context.lexicon.run(Kind::Position).start;
             next.insert_range(first + self.position..first + context.positions());
         }

@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use super::{ClassName, Config, Error};
 
+/// The most byte pairs that are merged: with them a vocabulary has fewer than 65,536 tokens.
+const MOST_MERGES: usize = 1 << 15;
+
 /// Refuses `value` of `field` where the rule does not hold. `expected` says the rule.
 fn rule(
     holds: bool,
@@ -110,6 +113,12 @@ impl Config {
             "test_fraction",
             &self.test_fraction,
             "expected 0 or more, below what validation_fraction leaves",
+        )?;
+        rule(
+            self.merges <= MOST_MERGES,
+            "merges",
+            &self.merges,
+            "expected 0 for none, or a number of byte pairs up to 32768",
         )?;
         rule(
             !self.source_separator.is_empty(),

@@ -1,0 +1,161 @@
+//! Filling in: bars of a piece asked for again, given all the others, by a model whose encoding can
+//! leave bars open.
+//!
+//! Source: Ens and Pasquier, "MMM", 2020, section 3.2. Window by window: what is before it, as far as half
+//! of the context holds it, then the window with placeholders, and behind it the bars that the model
+//! draws for them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::{GenerationError, Generator, RESERVE, Request, bar_rng};
+use crate::encoding::{Body, Conditioning, Token};
+use crate::engine::Engine;
+use crate::instrument::Instrument;
+use crate::quantize::quantize;
+use crate::score::Score;
+
+/// The score, quantized, with new music in those of its bars that `open` says, by their number and what
+/// plays them. Genre, seed, sampling and `max_tokens` are the request's; instruments, metres and
+/// tempos are the score's. An instrument that rests a whole window has no bars there.
+///
+/// # Errors
+/// [`GenerationError::Whole`] where the model's encoding leaves no bars open,
+/// [`GenerationError::Narrow`] where a window is longer than the context, and what generation fails by.
+pub fn fill_in(
+    engine: &dyn Engine,
+    request: Request,
+    score: &Score,
+    open: &dyn Fn(u32, Instrument) -> bool,
+    cancel: Arc<AtomicBool>,
+) -> Result<Score, GenerationError> {
+    let mut generator = Generator::new(engine, request, cancel)?;
+    let window = generator.encoding.window_bars();
+    let window = window.ok_or(GenerationError::Whole)?;
+    let (score, _) = quantize(score, generator.encoding.quantize_settings());
+    let body = generator.encoding.encode(&score).pop().unwrap_or_default();
+    let mut piece = Piece {
+        conditioning: Conditioning {
+            instruments: Some(body.instruments),
+            ..request.conditioning
+        },
+        bars: bars(&generator, &body.tokens),
+        body,
+    };
+    for start in (0..piece.bars.len()).step_by(window) {
+        piece.fill(&mut generator, start, window, open)?;
+    }
+    let stream = piece.stream(&generator, 0, piece.bars.len());
+    Ok(generator.encoding.decode(&stream)?)
+}
+
+/// A piece in which some bars are replaced.
+struct Piece {
+    conditioning: Conditioning,
+    body: Body,
+    /// The tokens of each bar, as a body has them.
+    bars: Vec<Vec<Token>>,
+}
+
+/// The bars of a body or a part of one.
+fn bars(generator: &Generator, body: &[Token]) -> Vec<Vec<Token>> {
+    let bar = generator.encoding.special().bar;
+    let bars = body.chunk_by(|_, &next| next != bar);
+    bars.map(<[_]>::to_vec).collect()
+}
+
+impl Piece {
+    /// The stream of the bars from `from` to before `to`.
+    fn stream(&self, generator: &Generator, from: usize, to: usize) -> Vec<Token> {
+        let (tokens, encoding) = (self.bars[from..to].concat(), &generator.encoding);
+        let first = self.body.states[from];
+        let stream = encoding.segment(&self.conditioning, &tokens, first, 0);
+        stream.unwrap_or_default()
+    }
+
+    /// Fills in the window that begins with bar `start`.
+    fn fill(
+        &mut self,
+        generator: &mut Generator,
+        start: usize,
+        window: usize,
+        open: &dyn Fn(u32, Instrument) -> bool,
+    ) -> Result<(), GenerationError> {
+        let end = self.bars.len().min(start + window);
+        let context = generator.context;
+        let half = |&from: &usize| {
+            let stream = self.stream(generator, from, end);
+            2 * generator.encoding.merge(&stream).len() <= context.tokens
+                && end - from <= context.bars.max(window)
+        };
+        let past = (0..=start).rev().step_by(window);
+        let from = past.take_while(half).last().unwrap_or(start);
+        let mut stream = self.stream(generator, from, end);
+        let mut count = 0;
+        generator
+            .encoding
+            .fill_in(&mut stream, &mut |bar, instrument| {
+                let opens = from + bar >= start && open((from + bar) as u32, instrument);
+                count += usize::from(opens);
+                opens
+            });
+        let kind = |token: &Token| generator.encoding.kind(*token);
+        let Some(filled) = stream.iter().position(|token| kind(token) == "fill start") else {
+            return Ok(());
+        };
+        let begin = stream[filled];
+        stream.truncate(filled);
+        let limit = |left: usize| context.tokens.saturating_sub(RESERVE + 2 * left);
+        let prompt = generator.encoding.merge(&stream).into_owned();
+        if prompt.len() > limit(count) {
+            return Err(GenerationError::Narrow { bar: start as u32 });
+        }
+        generator.index = start as u32;
+        generator.rng = bar_rng(generator.request.seed, generator.index);
+        generator.grammar = generator.encoding.grammar();
+        prompt
+            .iter()
+            .try_for_each(|&token| generator.grammar.accept(token))?;
+        generator.stream.clear();
+        generator.run(&prompt)?;
+        for left in (0..count).rev() {
+            generator.take(begin, &mut stream)?;
+            loop {
+                let spent = generator
+                    .request
+                    .max_tokens
+                    .is_some_and(|most| generator.drawn >= most);
+                let must_end = spent || generator.stream.len(0) >= limit(left);
+                let Some(token) = generator.draw(must_end) else {
+                    break;
+                };
+                generator.drawn += 1;
+                generator.take(token, &mut stream)?;
+                if generator.encoding.kind(token) == "fill end" {
+                    break;
+                }
+            }
+        }
+        let head = generator.encoding.head(&self.conditioning).len();
+        let said = bars(generator, &generator.encoding.bar_by_bar(&stream[head..]));
+        let lexicon = generator.encoding.lexicon();
+        let eos = generator.encoding.special().eos;
+        for (bar, said) in std::iter::zip(&mut self.bars[start..end], &said[start - from..]) {
+            // The bar keeps what it states, and the piece its end.
+            let ends = bar.last() == Some(&eos);
+            bar.truncate(lexicon.after_state(bar));
+            bar.extend_from_slice(&said[lexicon.after_state(said)..]);
+            bar.extend(ends.then_some(eos));
+        }
+        Ok(())
+    }
+}
+
+impl Generator {
+    /// Goes on with `token`, of which `stream` has what it was merged of.
+    fn take(&mut self, token: Token, stream: &mut Vec<Token>) -> Result<(), GenerationError> {
+        self.grammar.accept(token)?;
+        stream.extend_from_slice(&self.encoding.expand(&[token]));
+        self.run(&[token])
+    }
+}
