@@ -88,8 +88,9 @@ impl TokenSet {
         }
         self.words[first] |= from(range.start);
         self.words[first + 1..last].fill(u64::MAX);
-        if range.end % 64 != 0 {
-            self.words[last] |= !from(range.end);
+        // There is no last word where the range ends with the set's.
+        if let Some(word) = self.words.get_mut(last) {
+            *word |= !from(range.end);
         }
     }
 
