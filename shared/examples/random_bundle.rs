@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         max_duration_bars: 4,
         max_metre_bars: 2,
         velocity_bins: 32,
+        ..quantize::Settings::default()
     });
     let vocabulary = Vocabulary::new(GENRES.map(str::to_owned));
     let t = Transformer {

@@ -88,9 +88,8 @@ impl TokenSet {
         }
         self.words[first] |= from(range.start);
         self.words[first + 1..last].fill(u64::MAX);
-        // There is no last word where the range ends with the set's.
-        if let Some(word) = self.words.get_mut(last) {
-            *word |= !from(range.end);
+        if !range.end.is_multiple_of(64) {
+            self.words[last] |= !from(range.end);
         }
     }
 

@@ -32,6 +32,21 @@ fn tiny() -> [Architecture; 2] {
     [lstm::tiny().into(), rwkv::tiny().into()]
 }
 
+/// A model of each kind whose sizes fill no vector register.
+fn odd() -> [Architecture; 2] {
+    let lstm = Lstm {
+        d_model: 27,
+        units: vec![35, 21],
+        ..attentive()
+    };
+    let rwkv = Rwkv {
+        d_model: 27,
+        d_ff: 37,
+        ..rwkv()
+    };
+    [lstm.into(), rwkv.into()]
+}
+
 /// A model of each kind whose steps are timed.
 fn timed() -> [Architecture; 3] {
     let lstm = Lstm {
@@ -100,7 +115,7 @@ fn fp32_is_the_architecture() {
 /// Eight rows that start, end and advance apart, each against itself alone: close in 32 bits, the same bits in 8.
 #[test]
 fn rows_of_a_batch_are_as_each_alone() {
-    for model in models() {
+    for model in models().into_iter().chain(odd()) {
         let weights = weights(&model, 3);
         let tokens = tokens(&model, 300, 4);
         let rows: Vec<&[Token]> = (0..8).map(|row| &tokens[row * 5..][..150]).collect();
@@ -150,7 +165,7 @@ fn apart(engine: &dyn Engine, rows: &[&[Token]]) -> Vec<Vec<Vec<f32>>> {
 /// The same bits as a prompt, in pieces and step by step, on one thread and on two; and close to the formulas.
 #[test]
 fn int8_is_exact_however_a_prompt_is_cut() {
-    for model in models() {
+    for model in models().into_iter().chain(odd()) {
         let weights = weights(&model, 6);
         let tokens = tokens(&model, 300, 7);
         let mean = |rows: &[Vec<f64>]| rows.concat().iter().map(|v| v.abs()).sum::<f64>();

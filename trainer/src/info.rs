@@ -347,12 +347,30 @@ fn encoding_of(spec: &encoding::Spec) -> String {
         0 => "no".to_owned(),
         bins => bins.to_string(),
     };
+    let mut beside = String::new();
+    if let encoding::Spec::Mmm(settings) = spec.base() {
+        beside += &format!(", windows of {} bars", settings.window_bars);
+    }
+    let options = [
+        (settings.chords, ", chords"),
+        (settings.rests, ", rests"),
+        (!settings.tempos, ", no tempos"),
+    ];
+    beside.extend(
+        options
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, words)| *words),
+    );
+    if let Some((numerator, denominator)) = settings.time_signature {
+        beside += &format!(", all in {numerator}/{denominator}");
+    }
     let merges = match spec.merges().len() {
         0 => String::new(),
         pairs => format!(", {pairs} byte pairs merged"),
     };
     format!(
-        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities{merges}",
+        "{name}: {} positions a 4/4 bar, durations up to {} bars, {velocities} velocities{beside}{merges}",
         settings.positions_per_bar, settings.max_duration_bars
     )
 }

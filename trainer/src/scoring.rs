@@ -172,7 +172,7 @@ pub fn windows(
 /// What gives logits.
 pub enum Scorer {
     /// A model in training.
-    Torch(Model),
+    Torch(Box<Model>),
     /// A bundle in an engine, with a stream for one sequence.
     Engine(Box<dyn Stream>),
 }
@@ -181,7 +181,7 @@ impl Scorer {
     /// A scorer for each of so many threads, on one model.
     pub fn torch(model: &Model, threads: usize) -> Vec<Self> {
         (0..threads.max(1))
-            .map(|_| Self::Torch(model.replica()))
+            .map(|_| Self::Torch(Box::new(model.replica())))
             .collect()
     }
 

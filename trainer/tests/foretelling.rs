@@ -356,7 +356,10 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
         .map(|i| piece(&song(i, 12, 20), i as usize, Split::Test))
         .collect();
     let mut subject = Subject {
-        scorers: vec![Scorer::Torch(model.replica()), Scorer::Torch(model)],
+        scorers: vec![
+            Scorer::Torch(model.replica().into()),
+            Scorer::Torch(model.into()),
+        ],
         spec: spec(),
         vocabulary: vocabulary(),
         context: Context {
@@ -441,7 +444,7 @@ fn figures_of_parts_are_those_of_their_tokens() {
         bars: 4,
     };
     let mut counts = BTreeMap::<String, (u64, u64, f64)>::new();
-    let mut scorer = Scorer::Torch(model.replica());
+    let mut scorer = Scorer::Torch(model.replica().into());
     for (i, piece) in pieces.iter().enumerate() {
         let nothing = Conditioning::default();
         let windows = windows(i, &piece.body, encoding, &nothing, context).unwrap();
@@ -461,7 +464,7 @@ fn figures_of_parts_are_those_of_their_tokens() {
         scorer.run(&windows, &mut count).unwrap();
     }
     let mut subject = Subject {
-        scorers: vec![Scorer::Torch(model)],
+        scorers: vec![Scorer::Torch(model.into())],
         spec: spec(),
         vocabulary: vocabulary(),
         context,

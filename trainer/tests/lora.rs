@@ -148,7 +148,7 @@ fn training_moves_adapters_and_no_weight_by_a_bit() {
 
 #[test]
 fn each_field_changes_what_it_names() {
-    let [config, _, lstm, _] = configs();
+    let [config, _, lstm, rwkv] = configs();
     let shapes = |lora: &Lora| {
         let model = adapted(&config, lora);
         let trained = model.trained().iter();
@@ -221,6 +221,10 @@ fn each_field_changes_what_it_names() {
         recurrent,
         set(&[&names[..], &["projection.weight"]].concat())
     );
+    let mixing = ["receptance", "key", "value"];
+    let mixing = mixing.map(|name| format!("layers.1.channel_mixing.{name}.weight"));
+    let of_second = chosen(&rwkv, &["layers.1.channel_mixing.*"]);
+    assert_eq!(of_second, mixing.into());
 }
 
 #[test]

@@ -300,6 +300,7 @@ fn every_field_changes_what_it_names() {
             &["architecture"],
         ),
         ("lstm_units", json!([16]), &lstm, &["architecture"]),
+        ("attention_window", json!(9), &lstm, &["architecture"]),
         ("bidirectional", json!(true), &lstm, &["refused"]),
         ("recurrent_dropout", json!(0.5), &lstm, &["loss"]),
         ("batch_size", json!(4), &nothing, &["steps"]),
@@ -391,6 +392,8 @@ fn every_field_changes_what_it_names() {
         ("genre_dropout", json!(1.0), &told, segments),
         ("instrument_dropout", json!(1.0), &told, segments),
         ("piece_start", json!(1.0), &nothing, segments),
+        // In `mmm` alone, which tests/windows.rs is about.
+        ("fill_in", json!(1.0), &nothing, &[]),
         ("genre_balance", json!(0.0), &nothing, segments),
         ("piece_balance", json!(0.0), &nothing, segments),
         ("source_weights", json!({ "band": 0.0 }), &nothing, segments),
@@ -480,6 +483,12 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
             "1 to 128 layers of 1 to 8,192 units each",
         ),
         (
+            "attention_window",
+            json!(1),
+            &lstm,
+            "from 2 to max_seq_length, at most 4,096",
+        ),
+        (
             "bidirectional",
             json!(true),
             &lstm,
@@ -497,6 +506,7 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("genre_dropout", json!(-1.0), &nothing, share),
         ("instrument_dropout", json!(2.0), &nothing, share),
         ("piece_start", json!(1.5), &nothing, share),
+        ("fill_in", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
         ("fill_in", json!(-0.5), &nothing, share),
         (

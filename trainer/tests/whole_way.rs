@@ -220,7 +220,7 @@ fn other_encodings_go_the_same_way() {
     for (encoding, velocities, words) in [
         ("remi", false, "no velocities"),
         ("event", true, "32 "),
-        ("mmm", true, "32 "),
+        ("mmm", true, "windows of 2 bars"),
     ] {
         let folder = trained_on(built_in(encoding, velocities), &tiny());
         let folder = folder.path();

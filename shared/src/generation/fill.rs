@@ -152,7 +152,7 @@ impl Piece {
 }
 
 impl Generator {
-    /// Goes on with `token`.
+    /// Goes on with `token`, of which `stream` has what it was merged of.
     fn take(&mut self, token: Token, stream: &mut Vec<Token>) -> Result<(), GenerationError> {
         self.grammar.accept(token)?;
         stream.extend_from_slice(&self.encoding.expand(&[token]));
