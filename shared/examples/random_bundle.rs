@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         max_duration_bars: 4,
         max_metre_bars: 2,
         velocity_bins: 32,
+        ..Default::default()
     });
     let vocabulary = Vocabulary::new(GENRES.map(str::to_owned));
     let t = Transformer {
@@ -38,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         tied: true,
         embedding_scale: 1.0,
         logit_scale: 1.0,
+        conditioning_scale: None,
     };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut random = move |scale: f32| (rng.next_u32() as f32 / u32::MAX as f32 - 0.5) * scale;

@@ -5,6 +5,7 @@
 //! whole bars, metres and tempos of the vocabulary, changing at bar lines only.
 
 use std::collections::BTreeMap;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,12 @@ pub struct Settings {
     /// Equal bins of MIDI's 128 velocities: 1 to 64; with 0 velocities are not said, and every
     /// note has the same.
     pub velocity_bins: u16,
+    /// Whether a stream's head may say the metre of its first bar.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub metre_in_head: bool,
+    /// Whether a stream's head may say the tempo of its first bar.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub tempo_in_head: bool,
 }
 
 impl Default for Settings {
@@ -33,6 +40,8 @@ impl Default for Settings {
             max_duration_bars: 4,
             max_metre_bars: 2,
             velocity_bins: 32,
+            metre_in_head: false,
+            tempo_in_head: false,
         }
     }
 }

@@ -14,6 +14,7 @@ pub fn lstm() -> Lstm {
         tied: false,
         embedding_scale: 5.0,
         logit_scale: 0.8,
+        conditioning_scale: None,
     }
 }
 
