@@ -206,7 +206,10 @@ pub(crate) fn check(
     if !ends.embedding_scale.is_finite() || !ends.logit_scale.is_finite() {
         return refuse("embedding_scale and logit_scale must be finite numbers");
     }
-    if ends.conditioning_scale.is_some_and(|scale| !scale.is_finite()) {
+    if ends
+        .conditioning_scale
+        .is_some_and(|scale| !scale.is_finite())
+    {
         return refuse("conditioning_scale must be a finite number");
     }
     match architecture {

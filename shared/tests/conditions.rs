@@ -235,5 +235,8 @@ fn older_manifests_say_nothing_of_it() {
 
     let added = Architecture::from(transformers()[0].clone());
     let (conditions, sequence) = added.ends().split(&stream, 4);
-    assert_eq!((conditions, &*sequence), (&stream[1..4], &[1, 5, 6, 7, 8][..]));
+    assert_eq!(
+        (conditions, &*sequence),
+        (&stream[1..4], &[1, 5, 6, 7, 8][..])
+    );
 }

@@ -112,7 +112,10 @@ fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision
             let mut rows = engine.open(1, 1024).expect("a stream");
             rows.condition(&[conditions]).expect("known tokens");
             let logits = run(&mut *rows, &sequence, || 1);
-            (stream[..head].to_vec(), logits[logits.len() - music.len()..].to_vec())
+            (
+                stream[..head].to_vec(),
+                logits[logits.len() - music.len()..].to_vec(),
+            )
         };
         let (head, with) = logits(&request.conditioning);
         let (_, without) = logits(&Conditioning::default());
@@ -137,9 +140,9 @@ fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision
                 *guided = free + guidance * (*guided - free);
             }
             candidates.fill(&guided, &allowed);
-            let likeliest = candidates.tokens().find(|&token| {
-                !matches!(encoding.kind(token), "metre" | "tempo" | "eos")
-            });
+            let likeliest = candidates
+                .tokens()
+                .find(|&token| !matches!(encoding.kind(token), "metre" | "tempo" | "eos"));
             assert_eq!(likeliest, Some(pair[1]), "{choice:?}, token {i}");
             checked += 1;
         }

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use famam_shared::architecture::Architecture;
+use famam_shared::architecture::{Architecture, Ends};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::config::training::Precision;
@@ -19,7 +19,7 @@ mod transformer;
 
 pub use dropout::Dropout;
 use lstm::Lstm;
-pub use ragged::Ragged;
+pub use ragged::{Conditions, Ragged};
 use transformer::Transformer;
 
 /// A model with its weights.
@@ -159,11 +159,17 @@ impl Model {
         self.embedding.device()
     }
 
-    /// The last hidden states `[tokens, d_model]` of a ragged batch: `ids` `[tokens]` (int64) holds
-    /// sequences of `lengths` tokens.
-    pub fn hidden(&self, ids: &Tensor, lengths: &[i64], dropout: &mut Dropout) -> Tensor {
-        let mut x = Tensor::embedding(&self.embedding, ids, -1, false, false);
-        let scale = self.architecture.ends().embedding_scale;
+    /// The last hidden states `[tokens, d_model]` of a batch.
+    pub fn hidden(&self, batch: &Ragged, dropout: &mut Dropout) -> Tensor {
+        let Ends {
+            embedding_scale: scale,
+            conditioning_scale,
+            ..
+        } = self.architecture.ends();
+        let mut x = Tensor::embedding(&self.embedding, &batch.ids, -1, false, false);
+        if let (Some(scale), Some(conditions)) = (conditioning_scale, &batch.conditions) {
+            x = x + conditions.sums(&self.embedding, batch.lengths.len()) * f64::from(scale);
+        }
         if scale != 1.0 {
             x = &x * f64::from(scale);
         }
@@ -171,7 +177,7 @@ impl Model {
             Precision::Fp32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
         };
-        self.backbone.hidden(x, lengths, kind, dropout)
+        self.backbone.hidden(x, &batch.lengths, kind, dropout)
     }
 
     /// Logits `[.., vocabulary]` of last hidden states, always in 32 bits.
@@ -186,7 +192,7 @@ impl Model {
     /// The sum over `scored` (indices into the batch's tokens, `[n]`) of the cross-entropy of
     /// `targets` `[n]`, in nats; with label smoothing, that of the smoothed targets.
     pub fn loss(&self, batch: &Ragged, dropout: &mut Dropout, label_smoothing: f64) -> Tensor {
-        let hidden = self.hidden(&batch.ids, &batch.lengths, dropout);
+        let hidden = self.hidden(batch, dropout);
         self.logits(&hidden.index_select(0, &batch.scored))
             .cross_entropy_loss::<&Tensor>(
                 &batch.targets,

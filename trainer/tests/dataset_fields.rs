@@ -226,6 +226,8 @@ fn every_field_changes_what_it_names() {
         ("max_duration_bars", json!(1), &nothing, &["encoding"]),
         ("max_metre_bars", json!(1), &nothing, &["encoding"]),
         ("velocity_bins", json!(8), &nothing, &["encoding"]),
+        ("metre_in_head", json!(true), &nothing, &["encoding"]),
+        ("tempo_in_head", json!(true), &nothing, &["encoding"]),
         ("validation_fraction", json!(0.5), &nothing, &["splits"]),
         ("test_fraction", json!(0.3), &nothing, &["splits"]),
         ("genre_from", json!("folder"), &nothing, &["genres"]),

@@ -80,7 +80,10 @@ impl<G: Graph> Stream for Recurrent<G> {
                 rows.iter().flat_map(row).copied().collect()
             };
             let before: Vec<Vec<f32>> = tensors.map(of_rows).collect();
-            let mut outputs = self.graph.run(&ids, &self.rows, &rows, &before)?.into_iter();
+            let mut outputs = self
+                .graph
+                .run(&ids, &self.rows, &rows, &before)?
+                .into_iter();
             let of_group = outputs.next().unwrap_or_default();
             give(
                 &of_group,

@@ -91,6 +91,10 @@ pub struct Config {
     pub max_metre_bars: u16,
     /// Bins of the 128 velocities; with 0 none are said.
     pub velocity_bins: u16,
+    /// Whether a stream's head may say the metre of its first bar, as a condition.
+    pub metre_in_head: bool,
+    /// Whether a stream's head may say the tempo of its first bar, as a condition.
+    pub tempo_in_head: bool,
     /// Share of the songs that go to validation.
     pub validation_fraction: f64,
     /// Share of the songs that go to test.
@@ -225,6 +229,8 @@ impl Default for Config {
             max_duration_bars: 4,
             max_metre_bars: 2,
             velocity_bins: 32,
+            metre_in_head: false,
+            tempo_in_head: false,
             validation_fraction: 0.05,
             test_fraction: 0.0,
             genre_from: GenreFrom::Table,
@@ -304,6 +310,8 @@ impl Config {
             max_duration_bars: self.max_duration_bars,
             max_metre_bars: self.max_metre_bars,
             velocity_bins,
+            metre_in_head: self.metre_in_head,
+            tempo_in_head: self.tempo_in_head,
         };
         match self.encoder_type {
             EncoderType::Multitrack => Spec::Multitrack(settings),

@@ -127,6 +127,10 @@ pub struct Config {
     pub embedding_scale: Option<f32>,
     /// What logits are multiplied by.
     pub logit_scale: f32,
+    /// How the model is told what music is conditioned on.
+    pub conditioning: ConditioningKind,
+    /// What the conditions' embeddings are multiplied by where they are added to every token's.
+    pub conditioning_scale: f32,
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
@@ -153,6 +157,10 @@ pub struct Config {
     pub genre_dropout: f64,
     /// Probability that the instruments are *any*, where they are not so already.
     pub instrument_dropout: f64,
+    /// Probability that the metre is *any*, in data sets whose heads say it.
+    pub metre_dropout: f64,
+    /// Probability that the tempo is *any*, in data sets whose heads say it.
+    pub tempo_dropout: f64,
     /// Probability that a segment begins where its piece does; others begin at any bar.
     pub piece_start: f64,
     /// 0: genres are drawn by how much music they have; 1: all alike.
@@ -237,6 +245,16 @@ pub enum PositionsKind {
     Learned,
 }
 
+/// How a model is told what music is conditioned on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditioningKind {
+    /// As tokens before the music.
+    Tokens,
+    /// As embeddings added to those of every token, the scaled sum of them.
+    Added,
+}
+
 /// What products are computed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -304,6 +322,8 @@ impl Default for Config {
             tied: false,
             embedding_scale: None,
             logit_scale: 1.0,
+            conditioning: ConditioningKind::Tokens,
+            conditioning_scale: 0.25,
             segment_bars: None,
             batch_tokens: None,
             accumulation_steps: 1,
@@ -316,6 +336,8 @@ impl Default for Config {
             unconditioned: 0.25,
             genre_dropout: 0.15,
             instrument_dropout: 0.25,
+            metre_dropout: 0.25,
+            tempo_dropout: 0.25,
             piece_start: 0.125,
             genre_balance: 0.5,
             piece_balance: 0.5,
@@ -436,11 +458,19 @@ impl Config {
             tied: self.tied,
             embedding_scale: self.scale(),
             logit_scale: self.logit_scale,
+            conditioning_scale: self.added(),
         }
     }
 
     fn scale(&self) -> f32 {
         self.embedding_scale.unwrap_or((self.d_model as f32).sqrt())
+    }
+
+    fn added(&self) -> Option<f32> {
+        match self.conditioning {
+            ConditioningKind::Tokens => None,
+            ConditioningKind::Added => Some(self.conditioning_scale),
+        }
     }
 
     fn transformer(&self, vocabulary: usize) -> Transformer {
@@ -472,6 +502,7 @@ impl Config {
             tied: self.tied,
             embedding_scale: self.scale(),
             logit_scale: self.logit_scale,
+            conditioning_scale: self.added(),
         }
     }
 
@@ -483,6 +514,11 @@ impl Config {
             tied: ends.tied,
             embedding_scale: Some(ends.embedding_scale),
             logit_scale: ends.logit_scale,
+            conditioning: match ends.conditioning_scale {
+                None => ConditioningKind::Tokens,
+                Some(_) => ConditioningKind::Added,
+            },
+            conditioning_scale: ends.conditioning_scale.unwrap_or(self.conditioning_scale),
             ..self
         };
         match architecture {

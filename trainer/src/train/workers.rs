@@ -67,7 +67,8 @@ impl Workers {
             let mut dropout =
                 Dropout::new(config.dropout_rate, rng).with_recurrent(config.recurrent_dropout);
             let mut batch = Ragged::new(
-                segments.iter().map(|s| (&s.tokens[..], s.first)),
+                model.architecture().ends(),
+                segments.iter().map(|s| (&s.tokens[..], s.first, s.first)),
                 model.device(),
             );
             dropout.hide(&mut batch.ids, config.token_dropout);
@@ -128,11 +129,12 @@ impl Workers {
         let micro = micro_batches(segments, config.micro_batch_tokens);
         let parts = each(&mut self.replicas, micro, |model, segments| {
             let batch = Ragged::new(
-                segments.iter().map(|s| (&s.tokens[..], s.first)),
+                model.architecture().ends(),
+                segments.iter().map(|s| (&s.tokens[..], s.first, s.first)),
                 model.device(),
             );
             tch::no_grad(|| {
-                let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
+                let hidden = model.hidden(&batch, &mut Dropout::none());
                 let logits = model.logits(&hidden.index_select(0, &batch.scored));
                 let right = logits.argmax(-1, false).eq_tensor(&batch.targets);
                 let mut hits = vec![false; right.numel()];

@@ -63,6 +63,8 @@ impl Config {
             ("unconditioned", self.unconditioned),
             ("genre_dropout", self.genre_dropout),
             ("instrument_dropout", self.instrument_dropout),
+            ("metre_dropout", self.metre_dropout),
+            ("tempo_dropout", self.tempo_dropout),
             ("piece_start", self.piece_start),
             ("genre_balance", self.genre_balance),
             ("piece_balance", self.piece_balance),
@@ -84,6 +86,7 @@ impl Config {
             ("checkpoint_minutes", self.checkpoint_minutes),
             ("rotary_theta", f64::from(self.rotary_theta)),
             ("logit_scale", f64::from(self.logit_scale)),
+            ("conditioning_scale", f64::from(self.conditioning_scale)),
             (
                 "embedding_scale",
                 self.embedding_scale.map_or(1.0, f64::from),
