@@ -12,10 +12,11 @@ use famam_shared::manifest::{Context, Precision};
 use famam_shared::vocabulary::Vocabulary;
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::embeddings::{self, Embeddings};
 use crate::dataset::{self, Dataset};
 use crate::words::listed;
 
-/// Says what a file is: a data set, a checkpoint (or the folder of a run), or a bundle.
+/// Says what a file is: a data set, a checkpoint (or the folder of a run), embeddings, or a bundle.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The file
@@ -57,6 +58,9 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The embeddings.
+    #[error(transparent)]
+    Embeddings(#[from] embeddings::Error),
     /// The bundle.
     #[error("the bundle {path}: {source}")]
     Bundle {
@@ -91,6 +95,9 @@ pub fn describe(path: &Path) -> Result<String, Error> {
         [0x89, b'H', b'D', b'F', ..] if holds(b"keras_model_path") => python("a bundle"),
         [0x89, b'H', b'D', b'F', ..] if holds(b"muspy") => python("a data set"),
         [b'P', b'K', 3, 4, ..] if holds(b"config.json") => python("a Keras model"),
+        [_, _, _, _, _, 0, 0, 0, b'{', ..] if holds(b"famam.embeddings") => {
+            Ok(embeddings_of(&Embeddings::read(path)?))
+        }
         // A safetensors file begins with the length of its header, a JSON object.
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => Ok(run_of(&checkpoint::read(path)?)),
         _ if holds(b"famam.transformer")
@@ -163,6 +170,23 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
     );
     page.line("hash", data_set.hash());
     Ok(page.0)
+}
+
+fn embeddings_of(embeddings: &Embeddings) -> String {
+    let about = &embeddings.about;
+    let mut page = Page::new("embeddings");
+    page.line("width", embeddings.table.size()[1]);
+    page.line("encoding", about.encoding.name());
+    vocabulary(&mut page, &about.vocabulary);
+    page.line("trained on", &about.data_set);
+    page.line("so far", format!("{} steps", about.steps));
+    let said = format!(
+        "{:.4} nats a token, {:.1} % said again right",
+        about.loss,
+        100.0 * about.accuracy
+    );
+    page.line("loss", said);
+    page.0
 }
 
 fn run_of(checkpoint: &Checkpoint) -> String {

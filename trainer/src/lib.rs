@@ -8,6 +8,7 @@ pub mod build;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;
+pub mod embeddings;
 pub mod evaluate;
 pub mod export;
 pub mod info;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use famam_trainer::{analyze, build, evaluate, export, info, train};
+use famam_trainer::{analyze, build, embeddings, evaluate, export, info, train};
 
 /// Trains Famam's models: what MIDI files hold (analyze), MIDI files to a data set (build), a data
 /// set to a model (train), a model to a bundle for the plugin (export), how good it is (evaluate),
@@ -28,6 +28,7 @@ struct Cli {
 enum Command {
     Analyze(analyze::Args),
     Build(build::command::Args),
+    PretrainEmbeddings(embeddings::command::Args),
     Train(train::Args),
     Export(export::Args),
     Evaluate(evaluate::Args),
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Analyze(args) => analyze::run(&args).map_err(Box::<dyn Error>::from),
         Command::Build(args) => build::command::run(&args).map_err(Box::<dyn Error>::from),
+        Command::PretrainEmbeddings(args) => embeddings::command::run(&args).map_err(Into::into),
         Command::Train(args) => train::run(&args).map_err(Into::into),
         Command::Export(args) => export::run(&args).map_err(Into::into),
         Command::Evaluate(args) => evaluate::run(&args).map_err(Into::into),

@@ -17,6 +17,7 @@ use crate::checkpoint::{self, BEST, DataSet, LAST, Progress, Record, State};
 use crate::config;
 use crate::config::training::Config;
 use crate::dataset::{self, Dataset};
+use crate::embeddings::{self, Embeddings};
 use crate::model::Model;
 use crate::pretrained::{self, Pretrained};
 use crate::{parallel, schedule};
@@ -74,6 +75,12 @@ pub enum Error {
     /// The model to start from.
     #[error(transparent)]
     Pretrained(#[from] pretrained::Error),
+    /// The embeddings to start with.
+    #[error(transparent)]
+    Embeddings(#[from] embeddings::Error),
+    /// A model that has embeddings was named, too.
+    #[error("embeddings are for a fresh model, one that is there (--from) has its own: leave one of them out")]
+    TwoEmbeddings,
     /// A split has no pieces.
     #[error("the data set {path} has no {split} pieces: build it from more songs")]
     Empty {
@@ -194,7 +201,7 @@ fn minutes(minutes: f64) -> Duration {
 }
 
 /// A flag that Ctrl+C (or a request to terminate) sets; a second one ends the process.
-fn stop_on_signal() -> std::sync::Arc<AtomicBool> {
+pub(crate) fn stop_on_signal() -> std::sync::Arc<AtomicBool> {
     let stop = std::sync::Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let handler = move || {
@@ -304,6 +311,7 @@ impl<'a> Run<'a> {
             let mut workers = Workers::new(model, &config, threads);
             workers
                 .restore(&mut stored.tensors)
+                .and_then(|()| workers.continue_embeddings(&state.config, &mut stored.tensors))
                 .map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
             eprintln!("going on at step {} of {steps}", state.progress.step);
             (
@@ -316,6 +324,9 @@ impl<'a> Run<'a> {
                 workers,
             )
         } else {
+            if from.is_some() && config.embeddings.is_some() {
+                return Err(Error::TwoEmbeddings);
+            }
             let (model, origin, bands) = match from {
                 Some(from) => {
                     let (origin, bands) = (from.origin.clone(), from.bands.clone());
@@ -328,8 +339,25 @@ impl<'a> Run<'a> {
                 }
             };
             let architecture = model.architecture().clone();
+            let embeddings = config.embeddings.as_ref();
+            let embeddings = embeddings.map(|chosen| -> Result<_, embeddings::Error> {
+                let path = config::expand(&chosen.file)?;
+                let embeddings = Embeddings::read(&path)?;
+                let d_model = Some(architecture.ends().d_model);
+                embeddings.fit(&path, &music.spec, &music.vocabulary, d_model)?;
+                embeddings.put(&model);
+                Ok((path, embeddings.tensors))
+            });
+            let embeddings = embeddings.transpose()?;
             let model = model.with_precision(config.precision);
-            let workers = Workers::new(model, &config, threads);
+            let mut workers = Workers::new(model, &config, threads);
+            if let Some((path, mut tensors)) = embeddings {
+                let continued = workers.continue_embeddings(&config, &mut tensors);
+                continued.map_err(|name| embeddings::Error::Damaged {
+                    path: path.display().to_string(),
+                    what: format!("{name} is missing or has another shape"),
+                })?;
+            }
             let state = State {
                 version: checkpoint::VERSION,
                 segment_bars: config.segment_bars.or(music.reading.segment_bars),

@@ -10,6 +10,7 @@ use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Tran
 use serde::{Deserialize, Serialize};
 
 mod check;
+pub mod embeddings;
 
 /// What is watched.
 const VAL_LOSS: &str = "val_loss";
@@ -131,6 +132,9 @@ pub struct Config {
     pub conditioning: ConditioningKind,
     /// What the conditions' embeddings are multiplied by where they are added to every token's.
     pub conditioning_scale: f32,
+    /// Embeddings that were trained before, for the model to start with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embeddings: Option<embeddings::Embeddings>,
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
@@ -324,6 +328,7 @@ impl Default for Config {
             logit_scale: 1.0,
             conditioning: ConditioningKind::Tokens,
             conditioning_scale: 0.25,
+            embeddings: None,
             segment_bars: None,
             batch_tokens: None,
             accumulation_steps: 1,

@@ -12,6 +12,7 @@ use tch::{Reduction, Tensor};
 
 use crate::batches::Segment;
 use crate::config::training::Config;
+use crate::embeddings::{self, Autoencoder};
 use crate::model::{Dropout, Model, Ragged};
 use crate::optimizer::{self, Settings, Slot, Step};
 use crate::parallel::each;
@@ -20,6 +21,8 @@ use crate::parallel::each;
 pub struct Workers {
     replicas: Vec<Model>,
     slots: Vec<Slot>,
+    /// What the embeddings learn by beside the model, where they do.
+    autoencoder: Option<Autoencoder>,
 }
 
 impl Workers {
@@ -28,16 +31,39 @@ impl Workers {
         let slots = optimizer::slots(config.optimizer, model.weights());
         let mut replicas: Vec<Model> = (1..threads).map(|_| model.replica()).collect();
         replicas.push(model);
-        Self { replicas, slots }
+        Self {
+            replicas,
+            slots,
+            autoencoder: None,
+        }
     }
 
-    /// Weights and moments, by name.
+    /// Where the config says so the embeddings go on learning by the autoencoder in `tensors`; the
+    /// name of a tensor that does not fit otherwise.
+    pub fn continue_embeddings(
+        &mut self,
+        config: &Config,
+        tensors: &mut HashMap<String, Tensor>,
+    ) -> Result<(), String> {
+        let mut weights = self.model().weights().iter();
+        if let Some((_, table)) = weights.find(|(name, _)| name == embeddings::TABLE)
+            && config.continues_embeddings()
+        {
+            self.autoencoder = Some(Autoencoder::from_tensors(tensors, table)?);
+        }
+        Ok(())
+    }
+
+    /// Weights and moments, by name, the autoencoder's among them where there is one.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let weights = self.replicas[0].weights().iter();
         let weights = weights.map(|(name, weight)| (name.clone(), weight.detach()));
         let moments = self.slots.iter().flat_map(Slot::moments);
+        let autoencoder = self.autoencoder.iter();
+        let autoencoder = autoencoder.flat_map(|a| a.weights().chain(a.moments()));
         weights
             .chain(moments.map(|(name, moment)| (name, moment.shallow_clone())))
+            .chain(autoencoder)
             .collect()
     }
 
@@ -77,7 +103,14 @@ impl Workers {
             let gradients = model
                 .weights()
                 .iter()
-                .map(|(_, weight)| taken(weight))
+                .map(|(name, weight)| {
+                    let gradient = taken(weight);
+                    // No optimizer moves what has a gradient of 0.
+                    match config.freezes_embeddings() && name == embeddings::TABLE {
+                        true => gradient.zeros_like(),
+                        false => gradient,
+                    }
+                })
                 .collect();
             (loss.double_value(&[]), gradients)
         });
@@ -116,6 +149,9 @@ impl Workers {
         each(&mut self.replicas, work, |_, (slot, (_, gradient))| {
             tch::no_grad(|| slot.update(&settings, step, &gradient));
         });
+        if let Some(autoencoder) = &mut self.autoencoder {
+            autoencoder.go_on(segments, number, config.random_seed);
+        }
         Some(loss)
     }
 

@@ -41,6 +41,7 @@ impl Config {
                 "at least 16",
             );
         }
+        self.check_embeddings()?;
         match self.model_type {
             ModelType::Transformer => self.check_transformer()?,
             ModelType::Lstm => self.check_lstm()?,
