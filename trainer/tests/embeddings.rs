@@ -46,30 +46,30 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
-/// Learns for a while from `music`, and says it again better than before and than chance.
+/// Learns for a while from `music`, and says what it has not seen again better than before, and than by
+/// chance: its most frequent token is one in twelve.
 #[track_caller]
-fn assert_learns(music: &Music, args: &Args, chance: f64) {
+fn assert_learns(music: &Music) {
     let after = |steps| {
-        let about = learned(&Args { steps, ..args.clone() }, music).about;
+        let args = Args {
+            steps,
+            window: 4,
+            batch_size: 128,
+            learning_rate: 5e-3,
+            ..args()
+        };
+        let about = learned(&args, music).about;
         (about.loss, about.accuracy)
     };
-    let (before, learned) = (after(0), after(args.steps));
-    println!("{before:?} at first, {learned:?} after {} steps", args.steps);
-    assert!(learned.0 < 0.75 * before.0, "the loss falls");
-    assert!(learned.1 > before.1.max(chance) + 0.1, "better than chance");
+    let (before, learned) = (after(0), after(400));
+    println!("{before:?} at first, then {learned:?}");
+    assert!(learned.0 < 0.6 * before.0, "the loss falls");
+    assert!(learned.1 > 0.3, "better than chance");
 }
 
 #[test]
 fn an_autoencoder_learns_to_say_music_again() {
-    // Made up at random, where the most frequent token is one in six.
-    assert_learns(
-        &music(),
-        &Args {
-            steps: 150,
-            ..args()
-        },
-        0.2,
-    );
+    assert_learns(&music());
 }
 
 #[test]
@@ -91,27 +91,26 @@ fn an_autoencoder_learns_to_say_real_music_again() {
     };
     build(&config, 2, &AtomicBool::new(false)).unwrap();
     let music = Music::read(&Dataset::open(&path).unwrap()).unwrap();
-    assert_learns(
-        &music,
-        &Args {
-            steps: 200,
-            ..args()
-        },
-        0.25,
-    );
+    assert_learns(&music);
 }
 
 #[test]
 fn embeddings_are_a_function_of_the_seed_and_go_on_from_a_file() {
     let (folder, music) = (tempfile::tempdir().unwrap(), music());
-    let write = |name: &str, args: &Args| {
-        let path = folder.path().join(name);
+    let path = folder.path().join("embeddings.safetensors");
+    let all = |args: &Args| {
         learned(args, &music).write(&path).unwrap();
-        (std::fs::read(&path).unwrap(), path)
+        let Embeddings { table, tensors, .. } = Embeddings::read(&path).unwrap();
+        let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), bits(tensor)));
+        let mut tensors: Vec<_> = tensors.collect();
+        tensors.sort();
+        (bits(&table), tensors)
     };
-    let (bytes, path) = write("a", &args());
-    assert!(write("b", &args()).0 == bytes, "the same bytes");
-    assert!(write("c", &Args { seed: 2, ..args() }).0 != bytes);
+    let other = all(&Args { seed: 2, ..args() });
+    let one = all(&args());
+    assert!(one.0 != other.0 && one.1 != other.1);
+    assert!(all(&args()) == one, "the same bits");
+    let bytes = std::fs::read(&path).unwrap();
     let from = Args {
         from: Some(path.clone()),
         ..args()
