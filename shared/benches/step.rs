@@ -8,7 +8,7 @@
 #[path = "../tests/model/mod.rs"]
 mod model;
 
-use famam_shared::architecture::{Lstm, Transformer};
+use famam_shared::architecture::{Architecture, Lstm, Rwkv, Transformer};
 use famam_shared::bundle::Bundle;
 use famam_shared::engine::{self, Choice, Engine};
 use famam_shared::manifest::Precision;
@@ -90,36 +90,60 @@ fn main() {
     recurrent();
 }
 
-/// Steps of an LSTM at token 10 and at token 10,000, taken in turns.
+/// Steps of models whose state has a fixed size, at token 10 and at token 10,000, taken in turns.
 fn recurrent() {
     let lstm = Lstm {
         d_model: 256,
         units: vec![256; 2],
         ..model::lstm::lstm()
     };
-    let weights = model::weights(&lstm, 1);
-    for choice in model::choices() {
-        let engine = model::engine(&lstm, &weights, Precision::Fp32, 1, choice);
-        let mut streams = [10, 10_000].map(|tokens| {
-            let mut stream = engine.open(1, tokens + RUNS).expect("a stream");
-            for piece in vec![1; tokens].chunks(128) {
-                stream.run(&[piece]).expect("a prompt");
-            }
-            (stream, Vec::new())
-        });
-        for _ in 0..RUNS {
-            for (stream, times) in &mut streams {
-                let start = cpu_time();
-                std::hint::black_box(stream.run(&[&[2]]).expect("a step"));
-                times.push(cpu_time() - start);
+    let rwkv = Rwkv {
+        layers: 4,
+        d_model: 256,
+        d_ff: 1024,
+        ..model::rwkv::rwkv()
+    };
+    let attentive = Lstm {
+        attention_window: Some(256),
+        ..lstm.clone()
+    };
+    let models: [(&str, Architecture); 3] = [
+        ("an LSTM of 2 x 256 units", lstm.into()),
+        ("the same with attention over 256 outputs", attentive.into()),
+        ("RWKV of 4 layers, d = 256", rwkv.into()),
+    ];
+    for (name, model) in models {
+        for precision in [Precision::Fp32, Precision::Int8] {
+            for choice in model::choices() {
+                let [early, late] = early_and_late(&model, precision, choice);
+                println!(
+                    "figure | a step of {name}, {precision:?}, at token 10,000, {choice:?} | {late:.3} ms, {:.2} times that at token 10 | 0.95 to 1.05",
+                    late / early
+                );
             }
         }
-        let [early, late] = streams.map(|(_, times)| median(times));
-        println!(
-            "figure | a step of an LSTM of 2 x 256 units at token 10,000, {choice:?} | {late:.3} ms, {:.2} times that at token 10 | 0.95 to 1.05",
-            late / early
-        );
     }
+}
+
+/// The medians of a step at token 10 and at token 10,000.
+fn early_and_late(architecture: &Architecture, precision: Precision, choice: Choice) -> [f64; 2] {
+    let weights = model::weights(architecture, 1);
+    let engine = model::engine(architecture, &weights, precision, 1, choice);
+    let mut streams = [10, 10_000].map(|tokens| {
+        let mut stream = engine.open(1, tokens + RUNS).expect("a stream");
+        for piece in vec![1; tokens].chunks(128) {
+            stream.run(&[piece]).expect("a prompt");
+        }
+        (stream, Vec::new())
+    });
+    for _ in 0..RUNS {
+        for (stream, times) in &mut streams {
+            let start = cpu_time();
+            std::hint::black_box(stream.run(&[&[2]]).expect("a step"));
+            times.push(cpu_time() - start);
+        }
+    }
+    streams.map(|(_, times)| median(times))
 }
 
 fn default_model() -> Bundle {

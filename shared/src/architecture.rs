@@ -6,6 +6,7 @@
 //! computes them with `tch`.
 
 mod lstm;
+mod rwkv;
 mod transformer;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::encoding::Token;
 
 pub use lstm::Lstm;
+pub use rwkv::Rwkv;
 pub use transformer::{Activation, Positions, Transformer};
 
 /// What a model computes.
@@ -25,6 +27,8 @@ pub enum Architecture {
     Transformer(Transformer),
     /// [`Lstm`].
     Lstm(Lstm),
+    /// [`Rwkv`].
+    Rwkv(Rwkv),
 }
 
 /// What stands before and behind every backbone: a hidden state from a token, logits from the last.
@@ -73,6 +77,7 @@ impl Architecture {
         match self {
             Self::Transformer(t) => t.ends(),
             Self::Lstm(l) => l.ends(),
+            Self::Rwkv(r) => r.ends(),
         }
     }
 
@@ -80,7 +85,7 @@ impl Architecture {
     pub(crate) fn counts_positions(&self) -> bool {
         match self {
             Self::Transformer(t) => !matches!(t.positions, Positions::Relative { .. }),
-            Self::Lstm(_) => false,
+            Self::Lstm(_) | Self::Rwkv(_) => false,
         }
     }
 
@@ -94,6 +99,7 @@ impl Architecture {
         match self {
             Self::Transformer(t) => t.weights(),
             Self::Lstm(l) => l.weights(),
+            Self::Rwkv(r) => r.weights(),
         }
     }
 
@@ -115,6 +121,12 @@ impl From<Transformer> for Architecture {
 impl From<Lstm> for Architecture {
     fn from(lstm: Lstm) -> Self {
         Self::Lstm(lstm)
+    }
+}
+
+impl From<Rwkv> for Architecture {
+    fn from(rwkv: Rwkv) -> Self {
+        Self::Rwkv(rwkv)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Encodings: a quantized [`Score`] to tokens and back, and the grammar of what may follow.
 //!
-//! Each encoding is one file: `multitrack`, and the monophonic `remi` and `event`, which make a
-//! stream of each track. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly; of a monophonic
+//! Each encoding is one file: `multitrack`, `mmm`, which says windows of bars track by track, and the
+//! monophonic `remi` and `event`, which make a stream of each track. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly; of a monophonic
 //! encoding's streams each gives its track, and all of them the same bars. What encodings have in
 //! common is the [`Lexicon`], which says what their tokens are, the bars, and the grammar's head.
 //! A stream is a *head* (what the music is conditioned on) and a *body* (its bars):
@@ -14,7 +14,9 @@
 //! guided by; what is not said there is *any*.
 //!
 //! The head is what a request asks for; it stands in training exactly as in generation.
-//! Data sets keep bodies only, see [`Body`].
+//! Data sets keep bodies only, see [`Body`]. In every encoding these are bar by bar, so that a
+//! segment can begin at any bar; where a stream says bars in another order, [`Encoding::segment`]
+//! brings them into it and [`Encoding::bar_by_bar`] back.
 
 use std::borrow::Cow;
 
@@ -28,6 +30,7 @@ mod bars;
 pub mod event;
 mod grammar;
 mod lexicon;
+pub mod mmm;
 pub mod multitrack;
 pub mod remi;
 
@@ -212,10 +215,51 @@ pub trait Encoding: Send + Sync {
         self.lexicon().head(conditioning)
     }
 
+    /// Bars that a stream says together, track by track; `None` where it has its bars as a body has.
+    fn window_bars(&self) -> Option<usize> {
+        None
+    }
+
+    /// The most tokens that bars of a body make in a stream.
+    fn length(&self, tokens: &[Token]) -> usize {
+        tokens.len()
+    }
+
+    /// Brings the bars of a body that follow a head into the order that a stream has.
+    fn arrange(&self, _stream: &mut Vec<Token>) {}
+
+    /// The bars of a stream, from its first BAR on, as a body has them.
+    fn bar_by_bar<'t>(&self, tokens: &'t [Token]) -> Cow<'t, [Token]> {
+        Cow::Borrowed(tokens)
+    }
+
+    /// Leaves bars of a stream's tracks open, those that `hides` says (asked once for each), and
+    /// fills them in after all that is known. Nothing in an encoding that cannot say it.
+    fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut() -> bool) {}
+
+    /// The tokens that bring the end of what is said together nearer, the best first.
+    fn endings(&self) -> Vec<Token> {
+        vec![self.special().bar]
+    }
+
     /// A whole stream for bars of a body: the head, then `tokens` (which start at a BAR) with the
     /// first bar's metre and tempo stated, `semitones` higher. `None` where a pitch would leave
     /// MIDI's range.
     fn segment(
+        &self,
+        conditioning: &Conditioning,
+        tokens: &[Token],
+        first: BarState,
+        semitones: i32,
+    ) -> Option<Vec<Token>> {
+        let mut stream = self.begun_with(conditioning, tokens, first, semitones)?;
+        self.arrange(&mut stream);
+        Some(stream)
+    }
+
+    /// A stream of the head and `tokens`, as [`Encoding::segment`] has it, but in the order in which
+    /// they stand.
+    fn begun_with(
         &self,
         conditioning: &Conditioning,
         tokens: &[Token],
@@ -252,7 +296,7 @@ pub trait Encoding: Send + Sync {
         let head = stream.iter().position(|&token| token == bar);
         let (head, body) = stream.split_at(head.unwrap_or(stream.len()));
         let mut bars = self.bars(head);
-        for tokens in body.chunk_by(|_, &next| next != bar) {
+        for tokens in self.bar_by_bar(body).chunk_by(|_, &next| next != bar) {
             self.decode_bar(tokens, &mut bars);
         }
         bars.finish();
@@ -322,6 +366,8 @@ pub enum Spec {
     Remi(quantize::Settings),
     /// [`event::Event`].
     Event(quantize::Settings),
+    /// [`mmm::Mmm`].
+    Mmm(mmm::Settings),
 }
 
 impl Spec {
@@ -332,6 +378,7 @@ impl Spec {
             Spec::Multitrack(settings) => Box::new(multitrack::Multitrack::new(settings, genres)?),
             Spec::Remi(settings) => Box::new(remi::Remi::new(settings, genres)?),
             Spec::Event(settings) => Box::new(event::Event::new(settings, genres)?),
+            Spec::Mmm(settings) => Box::new(mmm::Mmm::new(settings, genres)?),
         })
     }
 
@@ -341,6 +388,7 @@ impl Spec {
             Spec::Multitrack(_) => "multitrack",
             Spec::Remi(_) => "remi",
             Spec::Event(_) => "event",
+            Spec::Mmm(_) => "mmm",
         }
     }
 
@@ -348,6 +396,7 @@ impl Spec {
     pub fn settings(&self) -> &quantize::Settings {
         match self {
             Spec::Multitrack(settings) | Spec::Remi(settings) | Spec::Event(settings) => settings,
+            Spec::Mmm(settings) => &settings.music,
         }
     }
 }

@@ -8,8 +8,9 @@
 //! 3. draws one, with random numbers of its own for each bar,
 //!
 //! and hands out a bar when the next one begins and all its notes have ended (which an encoding may
-//! say bars later; at the end of the last bar all notes end). It can be cancelled between any two
-//! tokens.
+//! say bars later; at the end of the last bar all notes end). Where an encoding says a *window* of bars
+//! track by track, they all come when its last track is done, and with it the random numbers are for
+//! a window. It can be cancelled between any two tokens.
 //!
 //! The context is a number of whole bars. When it is full the generator prompts anew with the head
 //! and the last half of the bars: positions stay inside what was trained, and the result depends
@@ -64,7 +65,7 @@ pub struct GeneratedBar {
     pub index: u32,
     /// Its metre.
     pub metre: Metre,
-    /// Its tokens, from BAR on.
+    /// Its tokens, from BAR on, as a body has them.
     pub tokens: Vec<Token>,
     /// Its notes; starts are counted from its bar line.
     pub notes: Vec<(Instrument, Note)>,
@@ -107,12 +108,19 @@ pub struct Generator {
     state: BarState,
     /// The metre as the encoding says it.
     metre: Metre,
-    /// Tokens that a clip has no use for: the piece's end, and changes of metre and tempo.
+    /// Bars of a window: one, where the encoding says each bar by itself.
+    window: usize,
+    /// Tokens that a clip has no use for: the piece's end, changes of metre and tempo, and bars that
+    /// are left open.
     excluded: TokenSet,
-    /// The last bars, whole: what the next prompt may keep.
+    /// What brings a window to its end, the best first.
+    endings: Vec<Token>,
+    /// The last windows, whole: what the next prompt may keep.
     kept: Vec<Vec<Token>>,
-    /// The bar that is being written, from BAR on.
+    /// The window that is being written, from BAR on.
     current: Vec<Token>,
+    /// Its bars.
+    current_bars: usize,
     /// What the bars say.
     bars: Bars,
     /// The tokens of the bars that were not handed out yet.
@@ -166,7 +174,10 @@ impl Generator {
         let size = encoding.vocabulary_size();
         let mut excluded = TokenSet::new(size);
         (0..size as Token)
-            .filter(|&token| matches!(encoding.kind(token), "metre" | "tempo" | "eos"))
+            .filter(|&token| {
+                let kind = encoding.kind(token);
+                matches!(kind, "metre" | "tempo" | "eos" | "fill placeholder")
+            })
             .for_each(|token| excluded.insert(token));
         Ok(Self {
             stream,
@@ -176,9 +187,12 @@ impl Generator {
             context: manifest.context,
             state,
             metre: encoding.lexicon().metre(state),
+            window: encoding.window_bars().unwrap_or(1),
             excluded,
+            endings: encoding.endings(),
             kept: Vec::new(),
             current: Vec::new(),
+            current_bars: 0,
             bars: encoding.bars(&head),
             written: VecDeque::new(),
             handed_out: Vec::new(),
@@ -250,11 +264,11 @@ impl Generator {
         rows.map(|row| self.stream.len(row)).max().unwrap_or(0)
     }
 
-    /// Fills the cache anew: the head, the last `keep` bars, and the bar that is being written. What
-    /// was struck before these is forgotten, so it ends here.
+    /// Fills the cache anew: the head, the last `keep` windows, and the one that is being written.
+    /// What was struck before these is forgotten, so it ends here.
     fn prompt(&mut self, keep: usize) -> Result<(), GenerationError> {
         self.kept.drain(..self.kept.len() - keep);
-        self.bars.release_before(keep);
+        self.bars.release_before(keep * self.window);
         let body: Vec<Token> = self
             .kept
             .iter()
@@ -263,10 +277,11 @@ impl Generator {
             .copied()
             .collect();
         let prompt = |conditioning: &Conditioning| {
-            let stream = self.encoding.segment(conditioning, &body, self.state, 0);
+            let encoding = &self.encoding;
+            let stream = encoding.begun_with(conditioning, &body, self.state, 0);
             (
                 stream.unwrap_or_default(),
-                self.encoding.head(conditioning).len(),
+                encoding.head(conditioning).len(),
             )
         };
         let prompts: Vec<(Vec<Token>, usize)> = self.conditionings.iter().map(prompt).collect();
@@ -287,36 +302,72 @@ impl Generator {
         self.run(&sequences)
     }
 
-    /// Draws the next token. A bar that must end takes the first chance to.
+    /// The token that ends a window: the next one's BAR, or EOS behind a piece's last, which alone
+    /// has fewer bars than the others.
+    fn end(&self) -> Token {
+        let special = self.encoding.special();
+        match self.current_bars == self.window {
+            true => special.bar,
+            false => special.eos,
+        }
+    }
+
+    /// Draws the next token. A window that must end takes the first chance to.
     fn draw(&mut self, must_end: bool) -> Option<Token> {
+        let (bar, end) = (self.encoding.special().bar, self.end());
         self.grammar.allowed(&mut self.allowed);
+        let may_end = self.allowed.contains(end);
         self.allowed.subtract(&self.excluded);
-        let bar = self.encoding.special().bar;
-        if must_end && self.allowed.contains(bar) {
-            return Some(bar);
+        if may_end && end != bar {
+            self.allowed.remove(bar);
+            self.allowed.insert(end);
+        }
+        if must_end {
+            let mut endings = [end].into_iter().chain(self.endings.iter().copied());
+            let ending = endings.find(|&token| self.allowed.contains(token));
+            if ending.is_some() {
+                return ending;
+            }
         }
         self.candidates.fill(&self.logits[0], &self.allowed);
         self.candidates.filter(&self.request.sampling);
         self.candidates.draw(&mut self.rng)
     }
 
-    /// Writes one bar to its end, up to the next BAR.
-    fn bar(&mut self) -> Result<(), GenerationError> {
-        let special = self.encoding.special();
+    /// Begins a window: its BARs, and in a stream's first bar metre and tempo.
+    fn begin(&mut self) -> Result<(), GenerationError> {
+        let bar = self.encoding.special().bar;
+        let left = self.request.bars.saturating_sub(self.index) as usize;
+        self.current_bars = left.clamp(1, self.window);
+        self.current = vec![bar; self.current_bars];
         if !self.started {
             self.started = true;
-            self.current = vec![special.bar, self.state.metre, self.state.tempo];
-            self.prompt(0)?;
-        } else if self.current.is_empty() {
-            self.current.push(special.bar);
-            if self.kept.len() >= self.context.bars {
-                self.prompt(self.kept.len() / 2)?;
-            } else {
-                self.grammar.accept(special.bar)?;
-                self.append(&[special.bar])?;
-            }
+            self.current
+                .splice(1..1, [self.state.metre, self.state.tempo]);
+            return self.prompt(0);
         }
-        let limit = self.context.tokens.saturating_sub(RESERVE);
+        let most = match self.window {
+            1 => self.context.bars,
+            // One window of the past at least: training has two in a segment.
+            bars => (self.context.bars / bars).max(2),
+        };
+        if self.kept.len() >= most {
+            return self.prompt(self.kept.len() / 2);
+        }
+        let bars = std::mem::take(&mut self.current);
+        bars.iter()
+            .try_for_each(|&token| self.grammar.accept(token))?;
+        self.append(&bars)?;
+        self.current = bars;
+        Ok(())
+    }
+
+    /// Writes one window to its end, up to the next BAR.
+    fn window(&mut self) -> Result<(), GenerationError> {
+        self.begin()?;
+        // Beside the note that has begun, what the other bars of a track need at least.
+        let reserve = RESERVE + 3 * (self.current_bars - 1);
+        let limit = self.context.tokens.saturating_sub(reserve);
         loop {
             if self.len() >= limit && !self.kept.is_empty() {
                 self.prompt(self.kept.len() / 2)?;
@@ -330,7 +381,7 @@ impl Generator {
                 break;
             };
             self.drawn += 1;
-            if token == special.bar {
+            if token == self.end() {
                 self.ended = spent;
                 break;
             }
@@ -339,10 +390,13 @@ impl Generator {
             self.append(&[token])?;
         }
         let tokens = std::mem::take(&mut self.current);
-        self.encoding.decode_bar(&tokens, &mut self.bars);
-        self.written.push_back(tokens.clone());
+        let bar = self.encoding.special().bar;
+        for tokens in (self.encoding.bar_by_bar(&tokens)).chunk_by(|_, &next| next != bar) {
+            self.encoding.decode_bar(tokens, &mut self.bars);
+            self.written.push_back(tokens.to_vec());
+        }
         self.kept.push(tokens);
-        self.index += 1;
+        self.index += self.current_bars as u32;
         self.rng = bar_rng(self.request.seed, self.index);
         self.ended |= self.index >= self.request.bars;
         if self.ended {
@@ -376,7 +430,7 @@ impl Iterator for Generator {
             if self.ended {
                 return None;
             }
-            if let Err(error) = self.bar() {
+            if let Err(error) = self.window() {
                 self.ended = true;
                 return Some(Err(error));
             }

@@ -9,9 +9,12 @@
 //! batch, the capacity and the number of threads.
 
 mod builder;
+mod each_time;
 mod ends;
 mod linear;
 mod lstm;
+mod norm;
+mod rwkv;
 mod transformer;
 mod weights;
 
@@ -90,6 +93,7 @@ pub fn state(architecture: &Architecture) -> Vec<StateTensor> {
     match architecture {
         Architecture::Transformer(t) => transformer::state(t),
         Architecture::Lstm(l) => lstm::state(l),
+        Architecture::Rwkv(r) => rwkv::state(r),
     }
 }
 
@@ -126,6 +130,7 @@ pub(crate) fn skeleton(
     match architecture {
         Architecture::Transformer(t) => transformer::skeleton(t, ends, precision, positions),
         Architecture::Lstm(l) => lstm::skeleton(l, ends, precision),
+        Architecture::Rwkv(r) => rwkv::skeleton(r, ends, precision),
     }
 }
 
@@ -214,7 +219,8 @@ pub(crate) fn check(
     }
     match architecture {
         Architecture::Transformer(t) => transformer::check(t, precision, positions),
-        Architecture::Lstm(l) => lstm::check(l, precision),
+        Architecture::Lstm(l) => lstm::check(l),
+        Architecture::Rwkv(r) => rwkv::check(r),
     }
 }
 
@@ -242,7 +248,7 @@ pub(crate) fn least_bytes(
     let weights = architecture.parameters() * if precision == Precision::Int8 { 1 } else { 4 };
     let tables = match architecture {
         Architecture::Transformer(t) => transformer::table_bytes(t, positions),
-        Architecture::Lstm(_) => 0,
+        Architecture::Lstm(_) | Architecture::Rwkv(_) => 0,
     };
     weights + tables
 }

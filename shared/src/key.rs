@@ -13,7 +13,8 @@ const PROFILES: [[f64; 12]; 2] = [
     ],
 ];
 
-const NAMES: [&str; 12] = [
+/// The names of the pitch classes.
+pub const NAMES: [&str; 12] = [
     "C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B",
 ];
 

@@ -1,7 +1,7 @@
 //! The part of ONNX's protobuf messages that Famam writes, with the field numbers of `onnx.proto`
 //! (ONNX 1.20, IR version 8).
 //!
-//! What is absent here (functions, external data, subgraphs, sparse tensors) cannot be written, and
+//! What is absent here (functions, external data, sparse tensors) cannot be written, and
 //! [`crate::bundle`] opens nothing that these messages do not say.
 
 /// The IR version of the models, which came with operator set 17.
@@ -100,6 +100,9 @@ pub struct Attribute {
     /// The value where `kind` is [`Attribute::INT`].
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    /// The value where `kind` is [`Attribute::GRAPH`]: what an operator repeats.
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<Graph>,
     /// The values where `kind` is [`Attribute::INTS`].
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
@@ -113,6 +116,8 @@ impl Attribute {
     pub const FLOAT: i32 = 1;
     /// An integer.
     pub const INT: i32 = 2;
+    /// A graph.
+    pub const GRAPH: i32 = 5;
     /// Integers.
     pub const INTS: i32 = 7;
 
@@ -132,6 +137,16 @@ impl Attribute {
             name: name.to_owned(),
             i: Some(value),
             kind: Self::INT,
+            ..Self::default()
+        }
+    }
+
+    /// A graph.
+    pub fn graph(name: &str, value: Graph) -> Self {
+        Self {
+            name: name.to_owned(),
+            g: Some(value),
+            kind: Self::GRAPH,
             ..Self::default()
         }
     }
@@ -162,6 +177,8 @@ pub enum Element {
     I32 = 6,
     /// 64-bit integer.
     I64 = 7,
+    /// True or false.
+    Bool = 9,
 }
 
 /// A tensor of the file.

@@ -51,7 +51,11 @@ fn child() {
             models += usize::from(is_a_model(&file));
         }
     };
-    for (file, most) in [(hostile::file(), 50_000), (hostile::lstm(), 100_000)] {
+    for (file, most) in [
+        (hostile::file(), 50_000),
+        (hostile::lstm(), 100_000),
+        (hostile::rwkv(), 50_000),
+    ] {
         assert!(file.len() <= most, "{} bytes", file.len());
         open(file.clone());
         for cut in 0..TRUNCATIONS {

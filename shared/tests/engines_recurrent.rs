@@ -5,20 +5,60 @@ mod model;
 
 use std::time::Instant;
 
-use famam_shared::architecture::{Architecture, Lstm};
+use famam_shared::architecture::{Architecture, Lstm, Rwkv};
 use famam_shared::bundle::{self, Bundle};
 use famam_shared::encoding::{Conditioning, Token};
-use famam_shared::engine::EngineError;
+use famam_shared::engine::{Engine, EngineError};
 use famam_shared::generation::{Generator, Request};
 use famam_shared::graph;
 use famam_shared::manifest::Precision;
 use famam_shared::score::Metre;
-use model::lstm::{lstm, reference, tiny};
-use model::{choices, engine, manifest, run, tokens, weights};
+use model::lstm::{self, attentive, lstm};
+use model::rwkv::{self, rwkv};
+use model::{Weights, choices, engine, manifest, run, tokens, weights};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 const FP32: Precision = Precision::Fp32;
+const INT8: Precision = Precision::Int8;
+
+/// A model of each kind.
+fn models() -> [Architecture; 3] {
+    [lstm().into(), attentive().into(), rwkv().into()]
+}
+
+/// The smallest of each kind.
+fn tiny() -> [Architecture; 2] {
+    [lstm::tiny().into(), rwkv::tiny().into()]
+}
+
+/// A model of each kind whose steps are timed.
+fn timed() -> [Architecture; 3] {
+    let lstm = Lstm {
+        d_model: 256,
+        units: vec![256, 256],
+        ..lstm()
+    };
+    let rwkv = Rwkv {
+        d_model: 256,
+        d_ff: 1024,
+        ..rwkv()
+    };
+    let attentive = Lstm {
+        attention_window: Some(256),
+        ..lstm.clone()
+    };
+    [lstm.into(), attentive.into(), rwkv.into()]
+}
+
+/// The logits of every token by the formulas.
+fn reference(architecture: &Architecture, weights: &Weights, tokens: &[Token]) -> Vec<Vec<f64>> {
+    match architecture {
+        Architecture::Lstm(lstm) => lstm::reference(lstm, weights, tokens),
+        Architecture::Rwkv(rwkv) => rwkv::reference(rwkv, weights, tokens),
+        Architecture::Transformer(_) => panic!("its state grows"),
+    }
+}
 
 /// The largest difference of two tables of logits of one size.
 #[track_caller]
@@ -34,15 +74,15 @@ fn difference<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[Vec<A>], b: &[Vec<B
 
 #[test]
 fn fp32_is_the_architecture() {
-    for lstm in [lstm(), tiny()] {
-        let weights = weights(&lstm, 1);
-        let tokens = tokens(&lstm, 300, 2);
-        let expected = reference(&lstm, &weights, &tokens);
+    for model in models().into_iter().chain(tiny()) {
+        let weights = weights(&model, 1);
+        let tokens = tokens(&model, 300, 2);
+        let expected = reference(&model, &weights, &tokens);
         let spread = difference(&expected[1..2], &expected[250..251]);
         assert!(spread > 0.1, "logits that differ: {spread}");
         for choice in choices() {
             for threads in [1, 2] {
-                let engine = engine(&lstm, &weights, FP32, threads, choice);
+                let engine = engine(&model, &weights, FP32, threads, choice);
                 let mut stream = engine.open(1, 300).expect("a stream");
                 for pieces in [&[300][..], &[1], &[100, 1, 1, 128, 7, 1, 2]] {
                     stream.clear();
@@ -57,73 +97,120 @@ fn fp32_is_the_architecture() {
     }
 }
 
-/// Eight rows that start, end and advance apart, each against itself alone.
+/// Eight rows that start, end and advance apart, each against itself alone: close in 32 bits, the same bits in 8.
 #[test]
 fn rows_of_a_batch_are_as_each_alone() {
-    let lstm = lstm();
-    let weights = weights(&lstm, 3);
-    let tokens = tokens(&lstm, 300, 4);
-    for choice in choices() {
-        let engine = engine(&lstm, &weights, FP32, 1, choice);
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for model in models() {
+        let weights = weights(&model, 3);
+        let tokens = tokens(&model, 300, 4);
         let rows: Vec<&[Token]> = (0..8).map(|row| &tokens[row * 5..][..150]).collect();
-        let mut stream = engine.open(8, 150).expect("a stream");
-        let mut logits = vec![Vec::new(); 8];
-        while (0..8).any(|row| stream.len(row) < rows[row].len()) {
-            let most = [2, 3, 40][rng.next_u32() as usize % 3];
-            let pieces: Vec<&[Token]> = (0..8)
-                .map(|row| {
-                    let rest = &rows[row][stream.len(row)..];
-                    &rest[..rest.len().min(rng.next_u32() as usize % most)]
-                })
-                .collect();
-            if pieces.iter().all(|piece| piece.is_empty()) {
-                assert!(matches!(stream.run(&pieces), Err(EngineError::NoToken)));
-                continue;
+        let expected = rows.iter().map(|row| reference(&model, &weights, row));
+        let expected: Vec<_> = expected.collect();
+        for choice in choices() {
+            let fp32 = engine(&model, &weights, FP32, 1, choice);
+            for (row, logits) in apart(&*fp32, &rows).iter().enumerate() {
+                let worst = difference(logits, &expected[row]);
+                assert!(worst < 1e-4, "{choice:?}, row {row}: {worst}");
             }
-            let view = stream.run(&pieces).expect("logits");
-            for (row, piece) in pieces.iter().enumerate() {
-                let new = (0..piece.len()).map(|i| view.slice(ndarray::s![row, i, ..]).to_vec());
-                logits[row].extend(new);
+            let int8 = engine(&model, &weights, INT8, 1, choice);
+            for (row, logits) in apart(&*int8, &rows).iter().enumerate() {
+                let mut stream = int8.open(1, 150).expect("a stream");
+                assert!(*logits == run(&mut *stream, rows[row], || 128), "row {row}");
             }
         }
-        for (row, logits) in logits.iter().enumerate() {
-            let expected = reference(&lstm, &weights, rows[row]);
-            let worst = difference(logits, &expected);
-            assert!(worst < 1e-4, "{choice:?}, row {row}: {worst}");
+    }
+}
+
+/// The logits of each row in a batch whose rows get from no to 39 tokens at a time.
+fn apart(engine: &dyn Engine, rows: &[&[Token]]) -> Vec<Vec<Vec<f32>>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut stream = engine.open(rows.len(), 150).expect("a stream");
+    let mut logits = vec![Vec::new(); rows.len()];
+    while (0..rows.len()).any(|row| stream.len(row) < rows[row].len()) {
+        let most = [2, 3, 40][rng.next_u32() as usize % 3];
+        let pieces: Vec<&[Token]> = (0..rows.len())
+            .map(|row| {
+                let rest = &rows[row][stream.len(row)..];
+                &rest[..rest.len().min(rng.next_u32() as usize % most)]
+            })
+            .collect();
+        if pieces.iter().all(|piece| piece.is_empty()) {
+            assert!(matches!(stream.run(&pieces), Err(EngineError::NoToken)));
+            continue;
+        }
+        let view = stream.run(&pieces).expect("logits");
+        for (row, piece) in pieces.iter().enumerate() {
+            let new = (0..piece.len()).map(|i| view.slice(ndarray::s![row, i, ..]).to_vec());
+            logits[row].extend(new);
+        }
+    }
+    logits
+}
+
+/// The same bits as a prompt, in pieces and step by step, on one thread and on two; and close to the formulas.
+#[test]
+fn int8_is_exact_however_a_prompt_is_cut() {
+    for model in models() {
+        let weights = weights(&model, 6);
+        let tokens = tokens(&model, 300, 7);
+        let mean = |rows: &[Vec<f64>]| rows.concat().iter().map(|v| v.abs()).sum::<f64>();
+        let expected = reference(&model, &weights, &tokens);
+        for choice in choices() {
+            let mut first = None;
+            for threads in [1, 2] {
+                let engine = engine(&model, &weights, INT8, threads, choice);
+                let mut stream = engine.open(1, 300).expect("a stream");
+                for pieces in [&[300][..], &[1], &[128], &[100, 1, 1, 128, 7, 1, 2]] {
+                    stream.clear();
+                    let mut pieces = pieces.iter().cycle();
+                    let logits = run(&mut *stream, &tokens, || *pieces.next().unwrap_or(&1));
+                    let first = first.get_or_insert_with(|| logits.clone());
+                    assert!(*first == logits, "{choice:?}, {threads} threads");
+                }
+            }
+            let found = first.unwrap_or_default();
+            let errors: Vec<Vec<f64>> = std::iter::zip(&found, &expected)
+                .map(|(a, b)| {
+                    std::iter::zip(a, b)
+                        .map(|(a, b)| f64::from(*a) - b)
+                        .collect()
+                })
+                .collect();
+            let share = mean(&errors) / mean(&expected);
+            println!("{choice:?}: {share:.3} of the logits' mean from the formulas");
+            assert!(share < 0.1, "{choice:?}: {share}");
         }
     }
 }
 
 #[test]
 fn streams_refuse_what_is_not_theirs_and_go_on() {
-    let lstm = tiny();
-    let weights = weights(&lstm, 3);
-    let tokens = tokens(&lstm, 20, 4);
-    let expected = reference(&lstm, &weights, &tokens);
-    for choice in choices() {
-        let engine = engine(&lstm, &weights, FP32, 1, choice);
-        assert!(engine.open(0, 10).is_err() && engine.open(1, 0).is_err());
-        let mut stream = engine.open(2, 20).expect("a stream");
-        stream.run(&[&tokens[..10], &[]]).expect("ten tokens");
-        assert!(stream.run(&[&[1]]).is_err(), "a row is missing");
-        let foreign = lstm.vocabulary as Token;
-        assert!(stream.run(&[&[1], &[1, foreign]]).is_err(), "no such token");
-        assert!(stream.run(&[&[1; 11], &[1]]).is_err(), "too many");
-        let logits = stream.run(&[&tokens[10..], &[]]).expect("the others");
-        let rest: Vec<_> = (0..10)
-            .map(|i| logits.slice(ndarray::s![0, i, ..]).to_vec())
-            .collect();
-        assert!(difference(&rest, &expected[10..]) < 1e-4);
-        assert_eq!([stream.len(0), stream.len(1)], [20, 0]);
+    for model in tiny() {
+        let weights = weights(&model, 3);
+        let tokens = tokens(&model, 20, 4);
+        let expected = reference(&model, &weights, &tokens);
+        for choice in choices() {
+            let engine = engine(&model, &weights, FP32, 1, choice);
+            assert!(engine.open(0, 10).is_err() && engine.open(1, 0).is_err());
+            let mut stream = engine.open(2, 20).expect("a stream");
+            stream.run(&[&tokens[..10], &[]]).expect("ten tokens");
+            assert!(stream.run(&[&[1]]).is_err(), "a row is missing");
+            let foreign = model.vocabulary() as Token;
+            assert!(stream.run(&[&[1], &[1, foreign]]).is_err(), "no such token");
+            assert!(stream.run(&[&[1; 11], &[1]]).is_err(), "too many");
+            let logits = stream.run(&[&tokens[10..], &[]]).expect("the others");
+            let rest: Vec<_> = (0..10)
+                .map(|i| logits.slice(ndarray::s![0, i, ..]).to_vec())
+                .collect();
+            assert!(difference(&rest, &expected[10..]) < 1e-4);
+            assert_eq!([stream.len(0), stream.len(1)], [20, 0]);
+        }
     }
 }
 
 /// Music that is longer than the context, so that it is prompted anew on the way.
 #[test]
 fn music_is_a_function_of_request_and_seed() {
-    let lstm = lstm();
-    let weights = weights(&lstm, 3);
     let request = |seed| Request {
         conditioning: Conditioning::default(),
         bars: 20,
@@ -133,8 +220,12 @@ fn music_is_a_function_of_request_and_seed() {
         sampling: Default::default(),
         max_tokens: Some(2500),
     };
-    for choice in choices() {
-        let engine = engine(&lstm, &weights, FP32, 1, choice);
+    for (model, choice) in models()
+        .iter()
+        .flat_map(|m| choices().into_iter().map(move |c| (m, c)))
+    {
+        let weights = weights(model, 3);
+        let engine = engine(model, &weights, FP32, 1, choice);
         let bars = |seed| -> Vec<Vec<Token>> {
             let generator = Generator::new(&*engine, request(seed), Default::default());
             let bars = generator.expect("a generator");
@@ -149,44 +240,42 @@ fn music_is_a_function_of_request_and_seed() {
     }
 }
 
-/// A step's cost is that of its state, which has one size: medians of steps taken in turns.
+/// A step's cost is that of its state, which has one size: the fastest twentieth of steps taken in turns, as other
+/// tests run meanwhile.
 #[test]
 fn a_step_costs_the_same_after_ten_thousand() {
-    let lstm = Lstm {
-        d_model: 256,
-        units: vec![256, 256],
-        ..lstm()
-    };
-    let weights = weights(&lstm, 3);
-    for choice in choices() {
-        let engine = engine(&lstm, &weights, FP32, 1, choice);
-        let mut streams = [10, 10_000].map(|length| {
-            let mut stream = engine.open(1, 11_000).expect("a stream");
-            for piece in vec![1; length].chunks(128) {
-                stream.run(&[piece]).expect("a prompt");
+    for model in timed() {
+        let weights = weights(&model, 3);
+        for (choice, precision) in choices().into_iter().flat_map(|c| [(c, FP32), (c, INT8)]) {
+            let engine = engine(&model, &weights, precision, 1, choice);
+            let mut streams = [10, 10_000].map(|length| {
+                let mut stream = engine.open(1, 11_000).expect("a stream");
+                for piece in vec![1; length].chunks(128) {
+                    stream.run(&[piece]).expect("a prompt");
+                }
+                stream
+            });
+            let mut times = [Vec::new(), Vec::new()];
+            for _ in 0..300 {
+                for (stream, times) in streams.iter_mut().zip(&mut times) {
+                    let begin = Instant::now();
+                    stream.run(&[&[2]]).expect("a step");
+                    times.push(begin.elapsed());
+                }
             }
-            stream
-        });
-        let mut times = [Vec::new(), Vec::new()];
-        for _ in 0..300 {
-            for (stream, times) in streams.iter_mut().zip(&mut times) {
-                let begin = Instant::now();
-                stream.run(&[&[2]]).expect("a step");
-                times.push(begin.elapsed());
-            }
+            let [early, late] = times.map(|mut times| {
+                times.sort();
+                times[times.len() / 20].as_secs_f64() * 1e3
+            });
+            println!(
+                "{}, {precision:?}: {early:.3} ms at 10, {late:.3} ms at 10,000",
+                engine.name()
+            );
+            assert!(
+                (0.9..1.1).contains(&(late / early)),
+                "{choice:?}: {late} to {early}"
+            );
         }
-        let [early, late] = times.map(|mut times| {
-            times.sort();
-            times[times.len() / 4].as_secs_f64() * 1e3
-        });
-        println!(
-            "{}: {early:.3} ms at 10, {late:.3} ms at 10,000",
-            engine.name()
-        );
-        assert!(
-            (0.9..1.1).contains(&(late / early)),
-            "{choice:?}: {late} to {early}"
-        );
     }
 }
 
@@ -203,8 +292,6 @@ fn a_bundle_comes_back_and_no_other_is_opened() {
     assert_eq!(state.len(), 6);
     assert!(state.iter().all(|state| !state.is_cache()));
 
-    let error = bundle::write(&manifest(&lstm, Precision::Int8, 64), &values).unwrap_err();
-    assert!(error.to_string().contains("without --int8"), "{error}");
     for units in [
         vec![],
         vec![0],
@@ -230,5 +317,65 @@ fn a_bundle_comes_back_and_no_other_is_opened() {
             ..lstm.clone()
         };
         assert!(bundle::write(&manifest(&other, FP32, 64), &values).is_err());
+    }
+}
+
+#[test]
+fn rwkv_comes_back_and_no_other_is_opened() {
+    let rwkv = rwkv();
+    let weights = weights(&rwkv, 1);
+    let values = |name: &str| weights.get(name).map(Vec::as_slice);
+    for precision in [FP32, INT8] {
+        let file = bundle::write(&manifest(&rwkv, precision, 64), &values).expect("a bundle");
+        let bundle = Bundle::read(&file).expect("what was written");
+        assert_eq!(bundle.model, file);
+        let state = graph::state(&rwkv.clone().into());
+        assert_eq!(bundle.manifest.state, state);
+        assert_eq!(state.len(), 15);
+        assert!(state.iter().all(|state| !state.is_cache()));
+        let read = bundle.weights().expect("weights");
+        for (name, values) in &weights {
+            let worst = std::iter::zip(values, &read[name]).map(|(a, b)| (a - b).abs());
+            let worst = worst.fold(0.0, f32::max);
+            let most = if precision == FP32 { 0.0 } else { 0.01 };
+            assert!(worst <= most, "{name}: {worst}");
+        }
+    }
+    for (layers, d_ff) in [(0, 72), (129, 72), (3, 0), (3, 32_769), (3, 71), (4, 72)] {
+        let other = Rwkv {
+            layers,
+            d_ff,
+            ..rwkv.clone()
+        };
+        assert!(
+            bundle::write(&manifest(&other, FP32, 64), &values).is_err(),
+            "{other:?}"
+        );
+    }
+}
+
+#[test]
+fn attention_is_carried_within_its_window() {
+    let lstm = attentive();
+    let weights = weights(&lstm, 1);
+    let values = |name: &str| weights.get(name).map(Vec::as_slice);
+    for precision in [FP32, INT8] {
+        let file = bundle::write(&manifest(&lstm, precision, 64), &values).expect("a bundle");
+        let state = Bundle::read(&file)
+            .expect("what was written")
+            .manifest
+            .state;
+        let shapes: Vec<Vec<usize>> = state.iter().map(|state| state.shape(2, 99)).collect();
+        let expected = [[2, 40].to_vec(), [2, 40].to_vec(), [2, 24].to_vec()];
+        assert_eq!(shapes[..3], expected);
+        assert_eq!(shapes[4..], [[2, 40, 24].to_vec(), [2, 40].to_vec()]);
+    }
+    for window in [0, 1, 4097] {
+        let other = Lstm {
+            attention_window: Some(window),
+            ..lstm.clone()
+        };
+        let error = bundle::write(&manifest(&other, FP32, 64), &values).unwrap_err();
+        assert!(error.to_string().contains("attention_window"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use famam_shared::architecture::{Activation, Positions, Transformer};
 use famam_shared::bands::Bands;
-use famam_shared::encoding::{Conditioning, Spec, Token};
+use famam_shared::encoding::{Conditioning, Spec, Token, mmm};
 use famam_shared::engine::{Engine, EngineError, Stream};
 use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request};
 use famam_shared::instrument::{Instrument, InstrumentSet};
@@ -454,4 +454,102 @@ fn the_notes_of_multitrack_for_a_seed_never_change() {
         }
     }
     assert_eq!(sum, 6_382_662_553_233_913_227);
+}
+
+fn mmm(window_bars: u16, velocity_bins: u16) -> Spec {
+    Spec::Mmm(mmm::Settings {
+        music: quantize::Settings {
+            velocity_bins,
+            ..Default::default()
+        },
+        window_bars,
+    })
+}
+
+/// Of windows of 1 to 8 bars, in contexts that are full inside of windows and after some: the bars
+/// that were asked for, also where they are no whole windows.
+#[test]
+fn windows_give_whole_bars_of_the_instruments_that_are_asked_for() {
+    for (window, velocities) in [(1, 32), (2, 0), (4, 32), (8, 32)] {
+        let spec = mmm(window, velocities);
+        for (tokens, most) in [(64, 8), (150, 8), (1024, 2), (1024, 16)] {
+            let oracle = oracle_in(spec.clone(), Context { tokens, bars: most });
+            for (seed, asked) in [(1, 1), (2, 7), (3, 20)] {
+                let what = format!("{spec:?}, {tokens} tokens, {most} bars, {asked} asked");
+                let request = Request {
+                    seed,
+                    bars: asked,
+                    ..request()
+                };
+                let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
+                let bars: Vec<_> = generator.by_ref().map(Result::unwrap).collect();
+                assert!(bars.iter().map(|bar| bar.index).eq(0..asked), "{what}");
+                let encoding = spec.build(3).unwrap();
+                let bar = encoding.special().bar;
+                assert!(bars.iter().all(|written| written.tokens[0] == bar));
+                let band = request.conditioning.instruments.unwrap();
+                let notes = bars.iter().flat_map(|bar| &bar.notes);
+                assert!(notes.clone().all(|(by, _)| band.contains(*by)), "{what}");
+                let score = generator.score();
+                assert_eq!(score.note_count(), notes.count(), "{what}");
+                assert!(
+                    score.note_count() > 20 || tokens == 64 || asked < 20,
+                    "{what}"
+                );
+                assert_eq!(quantize(&score, spec.settings()).0.tracks, score.tracks);
+            }
+            assert!(oracle.log.longest.load(Ordering::Relaxed) <= tokens);
+        }
+    }
+}
+
+/// All bars of a window come when its last track is done; the next one follows those before it, the
+/// last half of them where the context is full.
+#[test]
+fn a_window_follows_the_windows_before_it() {
+    let oracle = oracle_in(
+        mmm(4, 32),
+        Context {
+            tokens: 1 << 15,
+            bars: 16,
+        },
+    );
+    let request = Request {
+        bars: 22,
+        ..request()
+    };
+    let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
+    let encoding = oracle.manifest.encoding.build(3).unwrap();
+    let mut drawn = Vec::new();
+    let mut bars = Vec::new();
+    for _ in 0..22 {
+        bars.push(generator.next().unwrap().unwrap());
+        drawn.push(generator.tokens_drawn());
+        if drawn.len() == 16 {
+            // Nothing was forgotten yet: what the model saw is a stream that says these bars.
+            let seen = oracle.log.runs.lock().unwrap().concat();
+            let decoded = encoding.decode(&seen).unwrap();
+            assert_eq!(decoded, generator.score());
+        }
+    }
+    assert!(generator.next().is_none());
+    let windows: Vec<_> = drawn.chunk_by(|a, b| a == b).map(<[_]>::len).collect();
+    assert_eq!(windows, [4, 4, 4, 4, 4, 2]);
+    assert_eq!(oracle.log.clears.load(Ordering::Relaxed), 2);
+    // What was seen last: the head, bars 8 to 15, 16 to 19 and the last two.
+    let seen = oracle.log.runs.lock().unwrap().concat();
+    let state = encoding.bar_state(request.metre, request.micros_per_quarter);
+    let body: Vec<Token> = bars[8..]
+        .iter()
+        .flat_map(|bar| bar.tokens.clone())
+        .collect();
+    let head = encoding.head(&request.conditioning);
+    let shown = encoding
+        .begun_with(&request.conditioning, &body, state, 0)
+        .unwrap();
+    assert_eq!(seen[..head.len()], head);
+    assert_eq!(
+        *encoding.bar_by_bar(&seen[head.len()..]),
+        shown[head.len()..]
+    );
 }

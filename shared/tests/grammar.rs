@@ -30,9 +30,8 @@ fn whatever_the_grammar_allows_decodes_to_a_quantized_score() {
                     instruments: Some(body.instruments),
                     ..Conditioning::default()
                 };
-                let said = encoding.head(&conditioning);
-                let said = [&said[..], &body.tokens].concat();
-                let decoded = encoding.decode(&said).unwrap();
+                let said = encoding.segment(&conditioning, &body.tokens, body.states[0], 0);
+                let decoded = encoding.decode(&said.unwrap()).unwrap();
                 assert!(decoded.tracks.contains(track), "{what}");
                 if what.starts_with("Event") {
                     let bar = encoding.special().bar;
@@ -74,7 +73,7 @@ fn parts_of_streams_and_damaged_bodies_do_no_harm() {
 #[test]
 fn a_monophonic_stream_is_of_the_first_of_a_band() {
     let band = [0, 33, 128].map(|i| Instrument::new(i).unwrap());
-    for spec in &specs(&quantize::Settings::default())[1..] {
+    for spec in &specs(&quantize::Settings::default())[1..3] {
         let encoding = spec.build(GENRES).unwrap();
         let head = |instruments: Option<&[Instrument]>| {
             let instruments = instruments.map(|all| all.iter().copied().collect());

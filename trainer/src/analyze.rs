@@ -176,11 +176,17 @@ fn read(
     let score = midi::read_file(&file.path).map_err(|error| error.to_string())?;
     let facts = Facts::new(&score, file.name.clone(), genre.map(str::to_owned));
     let mut content = None;
+    let mut quantized = None;
     let tokens = encodings.iter().map(|(_, encoding)| {
-        let (quantized, losses) = quantize(&score, encoding.quantize_settings());
-        let bodies = encoding.encode(&quantized);
+        let settings = encoding.quantize_settings();
+        // Encodings of the same settings say the same score.
+        let (_, (score, losses)) = match quantized.take() {
+            Some(last @ (of, _)) if of == settings => quantized.insert(last),
+            _ => quantized.insert((settings, quantize(&score, settings))),
+        };
+        let bodies = encoding.encode(score);
         content.get_or_insert_with(|| songs::content(&bodies));
-        tokens::OfFile::new(&bodies, losses.kept())
+        tokens::OfFile::new(&**encoding, &bodies, losses.kept())
     });
     let tokens = tokens.collect();
     Ok(Read {

@@ -149,7 +149,12 @@ pub struct Draw<'a> {
     metre_dropout: f64,
     tempo_dropout: f64,
     piece_start: f64,
+    /// How often bars are left open.
+    fill_in: f64,
 }
+
+/// The largest share of a segment's bars that are left open (Ens and Pasquier 2020, section 3.2).
+const MOST_OPEN: f64 = 0.75;
 
 /// Which segments of a seed are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,14 +198,16 @@ impl<'a> Draw<'a> {
             metre_dropout: config.metre_dropout,
             tempo_dropout: config.tempo_dropout,
             piece_start: config.piece_start,
+            fill_in: config.fill_in,
         }
     }
 
-    /// Draws without shifts of pitch or tempo, as validation does.
+    /// Draws without shifts of pitch or tempo and leaves no bars open, as validation does.
     pub fn unshifted(self) -> Self {
         Self {
             shifts: vec![0],
             tempos: vec![0],
+            fill_in: 0.0,
             ..self
         }
     }
@@ -267,6 +274,13 @@ impl<'a> Draw<'a> {
         let stream = |shift| self.encoding.segment(&conditioning, tokens, state, shift);
         // A shift that would leave MIDI's range is left out; 0 never does.
         let mut tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
+        if self.encoding.window_bars().is_some() && rng.random_bool(self.fill_in) {
+            let share = rng.random_range(0.0..MOST_OPEN);
+            let hides = &mut || rng.random_bool(share);
+            self.encoding.fill_in(&mut tokens, hides);
+        }
+        // A bar that is too long for a segment may be longer still in a stream.
+        tokens.truncate(self.max_tokens);
         // Nothing is drawn where there is nothing to choose, so that older runs go on as they began.
         if self.tempos.len() > 1 {
             self.vary_tempo(
@@ -325,6 +339,17 @@ impl<'a> Draw<'a> {
             .rev()
             .find(|&end| bar(end) - begin <= room)
             .unwrap_or(start);
+        let fits = match self.encoding.window_bars() {
+            None => fits,
+            Some(together) => {
+                let length = |end| self.encoding.length(&body.tokens[begin..bar(end)]);
+                let bars = (1..=fits - start).collect::<Vec<_>>();
+                let fit = bars.partition_point(|&bars| length(start + bars) <= room);
+                // Whole windows where there is one: only a piece's last may be shorter.
+                let cut = start + fit < body.bars.len() && fit > together;
+                start + if cut { fit - fit % together } else { fit }
+            }
+        };
         let end = if fits > start {
             bar(fits)
         } else {

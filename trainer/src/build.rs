@@ -2,7 +2,7 @@
 //!
 //! 1. [`files`]: every MIDI file of the inputs, in one order; a subset of their songs.
 //! 2. [`genres`]: each one's genre from the tables beside it; some are left out for it.
-//! 3. [`prepare`]: each one read, filtered ([`filter`]), quantized, trimmed ([`trim`]) and encoded,
+//! 3. [`mod@prepare`]: each one read, filtered ([`filter`]), quantized, trimmed ([`trim`]) and encoded,
 //!    in parallel ([`ordered`]).
 //! 4. Versions of one song found ([`songs`], [`near`]); what stays is written in order, one file at
 //!    a time, beside the data set's place.

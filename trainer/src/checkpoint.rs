@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Device, Tensor};
 
 use crate::config::training::Config;
-use crate::model::{Model, WeightsError};
+use crate::model::{Model, WeightsError, is_adapter};
 use crate::pretrained::Origin;
 
 pub(crate) mod pack;
@@ -206,12 +206,21 @@ pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result
 
 /// Reads a checkpoint; nothing in it is believed before it is checked.
 pub fn read(path: &Path) -> Result<Checkpoint, Error> {
-    let name = || path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| Error::Read {
-        path: name(),
+    of_bytes(path, &bytes(path)?)
+}
+
+/// The bytes of the file.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Read {
+        path: path.display().to_string(),
         source,
-    })?;
-    parse(&bytes).map_err(|what| match what {
+    })
+}
+
+/// The checkpoint in the bytes of the file `path`.
+pub(crate) fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, Error> {
+    let name = || path.display().to_string();
+    parse(bytes).map_err(|what| match what {
         Wrong::Newer(version) => Error::Newer {
             path: name(),
             version,
@@ -221,8 +230,18 @@ pub fn read(path: &Path) -> Result<Checkpoint, Error> {
 }
 
 impl Checkpoint {
-    /// The model, whose weights are taken out of the tensors.
+    /// The model, its adapters merged into its weights where it has some. Both are taken out of the
+    /// tensors.
     pub fn model(&mut self) -> Result<Model, WeightsError> {
+        let model = self.model_in_training()?;
+        Ok(match self.state.config.lora {
+            Some(_) => model.merged(),
+            None => model,
+        })
+    }
+
+    /// The model as training has it, with its adapters beside its weights.
+    pub fn model_in_training(&mut self) -> Result<Model, WeightsError> {
         let names = self
             .state
             .architecture
@@ -232,7 +251,14 @@ impl Checkpoint {
         let weights = names
             .filter_map(|name| self.tensors.remove_entry(&name))
             .collect();
-        Model::from_weights(&self.state.architecture, weights, Device::Cpu)
+        let model = Model::from_weights(&self.state.architecture, weights, Device::Cpu)?;
+        match &self.state.config.lora {
+            Some(lora) => {
+                let adapters = self.tensors.extract_if(|name, _| is_adapter(name));
+                model.with_adapters(lora, adapters.collect())
+            }
+            None => Ok(model),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
+
 pub mod dataset;
 pub mod training;
 
@@ -18,6 +20,22 @@ pub struct UnsetVariable {
 /// A path of a config, with a leading `~` and every `$NAME` and `${NAME}` replaced.
 pub fn expand(path: &str) -> Result<PathBuf, UnsetVariable> {
     expand_with(path, |name| std::env::var(name).ok()).map(PathBuf::from)
+}
+
+/// Why a text is no config: the field that is wrong, and what is wrong with it where.
+pub type JsonError = serde_path_to_error::Error<serde_json::Error>;
+
+/// The config in a text.
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut fields = serde_path_to_error::Track::new();
+    let config = T::deserialize(serde_path_to_error::Deserializer::new(
+        &mut json,
+        &mut fields,
+    ));
+    config
+        .and_then(|config| json.end().map(|()| config))
+        .map_err(|error| JsonError::new(fields.path(), error))
 }
 
 fn expand_with(

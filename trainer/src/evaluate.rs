@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use famam_shared::bundle::{Bundle, BundleError};
+use famam_shared::bundle::Bundle;
 use famam_shared::encoding::{self, Conditioning, Encoding, SettingsError};
 use famam_shared::engine::{self, Choice, EngineError};
 use famam_shared::manifest::Context;
@@ -20,7 +20,7 @@ use crate::checkpoint;
 use crate::dataset::{self, Dataset, Piece, Split};
 use crate::model::WeightsError;
 use crate::scoring::{self, Nats, Scorer, Window};
-use crate::{build, parallel};
+use crate::{build, bundle, parallel};
 
 mod midi;
 mod report;
@@ -106,22 +106,9 @@ pub enum Error {
         /// What is wrong.
         source: WeightsError,
     },
-    /// The bundle cannot be read.
-    #[error("reading the bundle {path}: {source}")]
-    Read {
-        /// The bundle.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The bundle is none.
-    #[error("the bundle {path}: {source}")]
-    Bundle {
-        /// The bundle.
-        path: String,
-        /// What is wrong.
-        source: BundleError,
-    },
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -177,7 +164,7 @@ impl Subject {
     /// Opens a bundle (by its ending, `.onnx`) or a checkpoint.
     pub fn open(path: &Path, engine: EngineName, threads: usize) -> Result<Self, Error> {
         if path.extension().is_some_and(|ending| ending == "onnx") {
-            return Self::open_bundle(path, engine, threads);
+            return Self::of_bundle(&bundle::read(path)?, engine, threads);
         }
         let path = checkpoint::find(path);
         let mut stored = checkpoint::read(&path)?;
@@ -185,32 +172,14 @@ impl Subject {
             path: path.display().to_string(),
             source,
         })?;
-        let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
         let state = stored.state;
         Ok(Self {
-            scorers: replicas
-                .into_iter()
-                .chain([model])
-                .map(Scorer::Torch)
-                .collect(),
+            scorers: Scorer::torch(&model, threads),
             context: state.context(),
             spec: state.encoding,
             vocabulary: state.vocabulary,
             engine: "libtorch".to_owned(),
         })
-    }
-
-    fn open_bundle(path: &Path, engine: EngineName, threads: usize) -> Result<Self, Error> {
-        let name = || path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| Error::Read {
-            path: name(),
-            source,
-        })?;
-        let bundle = Bundle::read(&bytes).map_err(|source| Error::Bundle {
-            path: name(),
-            source,
-        })?;
-        Self::of_bundle(&bundle, engine, threads)
     }
 
     /// A bundle in an engine.

@@ -13,7 +13,7 @@ use famam_shared::{sampling, write_file};
 use tch::Tensor;
 
 use crate::batches::{Draw, Music, Purpose};
-use crate::checkpoint::{self, Checkpoint, State};
+use crate::checkpoint::{self, State};
 use crate::dataset::{self, Dataset};
 use crate::evaluate::{self, EngineName, Subject};
 use crate::model::{Model, WeightsError};
@@ -127,14 +127,12 @@ pub enum Error {
 pub fn run(args: &Args) -> Result<(), Error> {
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
     let path = checkpoint::find(&args.checkpoint);
-    let Checkpoint { state, tensors } = checkpoint::read(&path)?;
-    let model =
-        Model::from_weights(&state.architecture, tensors, tch::Device::Cpu).map_err(|source| {
-            Error::Weights {
-                path: path.display().to_string(),
-                source,
-            }
-        })?;
+    let mut stored = checkpoint::read(&path)?;
+    let model = stored.model().map_err(|source| Error::Weights {
+        path: path.display().to_string(),
+        source,
+    })?;
+    let state = stored.state;
     let mut manifest = manifest(&state, Precision::Fp32);
     manifest.name = args.name.clone().unwrap_or(manifest.name);
     manifest.provenance.licence.clone_from(&args.licence);
@@ -150,12 +148,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         let bundle = Bundle::read(&write(&manifest, &model)?)?;
         let windows = validation(&state, &data_set)?;
         check::int8(&bundle, &windows)?;
-        let replicas = (1..threads).map(|_| model.replica()).collect::<Vec<_>>();
-        let mut torch: Vec<_> = replicas
-            .into_iter()
-            .chain([model.replica()])
-            .map(Scorer::Torch)
-            .collect();
+        let mut torch = Scorer::torch(&model, threads);
         let mut engines = Subject::of_bundle(&bundle, EngineName::Auto, threads)?;
         let before = loss(&mut torch, &state, &windows)?;
         let after = loss(&mut engines.scorers, &state, &windows)?;

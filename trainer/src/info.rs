@@ -6,14 +6,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use famam_shared::architecture::{Architecture, Positions, Transformer};
-use famam_shared::bundle::{Bundle, BundleError};
+use famam_shared::bundle::Bundle;
 use famam_shared::encoding;
 use famam_shared::manifest::{Context, Precision};
 use famam_shared::vocabulary::Vocabulary;
 
+use crate::bundle;
 use crate::checkpoint::{self, Checkpoint};
-use crate::embeddings::{self, Embeddings};
 use crate::dataset::{self, Dataset};
+use crate::embeddings::{self, Embeddings};
 use crate::words::listed;
 
 /// Says what a file is: a data set, a checkpoint (or the folder of a run), embeddings, or a bundle.
@@ -62,13 +63,8 @@ pub enum Error {
     #[error(transparent)]
     Embeddings(#[from] embeddings::Error),
     /// The bundle.
-    #[error("the bundle {path}: {source}")]
-    Bundle {
-        /// The bundle.
-        path: String,
-        /// What is wrong.
-        source: BundleError,
-    },
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
 }
 
 /// Runs `famam-trainer info`.
@@ -102,14 +98,10 @@ pub fn describe(path: &Path) -> Result<String, Error> {
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => Ok(run_of(&checkpoint::read(path)?)),
         _ if holds(b"famam.transformer")
             || holds(b"famam.lstm")
+            || holds(b"famam.rwkv")
             || path.extension().is_some_and(|e| e == "onnx") =>
         {
-            let bytes = std::fs::read(path).map_err(io)?;
-            let bundle = Bundle::read(&bytes).map_err(|source| Error::Bundle {
-                path: name(),
-                source,
-            })?;
-            Ok(bundle_of(&bundle, bytes.len()))
+            Ok(bundle_of(&bundle::read(path)?))
         }
         _ => Err(Error::Unknown { path: name() }),
     }
@@ -225,7 +217,7 @@ fn run_of(checkpoint: &Checkpoint) -> String {
     page.0
 }
 
-fn bundle_of(bundle: &Bundle, bytes: usize) -> String {
+fn bundle_of(bundle: &Bundle) -> String {
     let manifest = &bundle.manifest;
     let mut page = Page::new("a bundle");
     page.line("name", &manifest.name);
@@ -235,7 +227,7 @@ fn bundle_of(bundle: &Bundle, bytes: usize) -> String {
     };
     page.line(
         "weights",
-        format!("{precision}, {:.1} MB", bytes as f64 / 1e6),
+        format!("{precision}, {:.1} MB", bundle.model.len() as f64 / 1e6),
     );
     model(
         &mut page,
@@ -267,7 +259,13 @@ fn model(
 ) {
     let backbone = match architecture {
         Architecture::Transformer(t) => transformer(t),
-        Architecture::Lstm(l) => format!("LSTM of {:?} units, d = {}", l.units, l.d_model),
+        Architecture::Lstm(l) => {
+            let attention = l.attention_window.map_or(String::new(), |window| {
+                format!(", attention over {window} outputs")
+            });
+            format!("LSTM of {:?} units, d = {}{attention}", l.units, l.d_model)
+        }
+        Architecture::Rwkv(r) => format!("RWKV, {} layers, d = {}", r.layers, r.d_model),
     };
     let million = architecture.parameters() as f64 / 1e6;
     page.line("model", format!("{backbone}: {million:.2} M parameters"));

@@ -5,13 +5,16 @@
 pub mod analyze;
 pub mod batches;
 pub mod build;
+pub mod bundle;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;
+pub mod device;
 pub mod embeddings;
 pub mod evaluate;
 pub mod export;
 pub mod info;
+pub mod memory;
 pub mod model;
 pub mod optimizer;
 pub mod parallel;

@@ -70,20 +70,21 @@ impl Settings {
                 OptimizerKind::Adam | OptimizerKind::Sgd | OptimizerKind::Rmsprop => 0.0,
             },
             kind: match config.precision {
-                Precision::Fp32 => Kind::Float,
+                Precision::Fp32 | Precision::Auto => Kind::Float,
                 Precision::Bf16 => Kind::BFloat16,
             },
         }
     }
 }
 
-/// A slot for each weight.
+/// A slot for each of what is trained: weights, or adapters and rows of tables.
 pub fn slots(kind: OptimizerKind, weights: &[(String, Tensor)]) -> Vec<Slot> {
     weights
         .iter()
         .map(|(name, weight)| {
             let matrix = weight.dim() == 2;
-            let table = name == "embedding.weight" || name == "positions.weight";
+            let rows = name.ends_with(".rows");
+            let table = name == "embedding.weight" || name == "positions.weight" || rows;
             let outer = table || name == "head.weight";
             let rule = match kind {
                 OptimizerKind::Muon if matrix && !outer => Rule::Muon,
@@ -130,11 +131,18 @@ impl Slot {
         {
             let name = format!("{kind}.{name}");
             match moments.remove(&name) {
-                Some(stored) if stored.size() == moment.size() => *moment = stored,
+                Some(stored) if stored.size() == moment.size() => {
+                    *moment = stored.to_device(moment.device());
+                }
                 _ => return Err(name),
             }
         }
         Ok(())
+    }
+
+    /// The gradient where nothing was learned.
+    pub fn no_gradient(&self) -> Tensor {
+        self.weight.zeros_like()
     }
 
     /// Changes the weight by its gradient.
@@ -231,31 +239,40 @@ mod tests {
         )
     }
 
-    #[test]
-    fn adamw_is_its_paper() {
+    /// Twenty steps change a weight as `formula` says: the learning rate times what it gives for the
+    /// number of the step, the weight and its gradient.
+    fn assert_follows(
+        kind: OptimizerKind,
+        settings: Settings,
+        mut formula: impl FnMut(i32, f64, f64) -> f64,
+    ) {
+        let (rate, scale) = (0.01, 0.5);
         let (name, weight) = weight("layers.0.up.weight", [3, 2]);
         let mut w = weight.double_value(&[1, 1]);
-        let mut slots = slots(OptimizerKind::Adamw, &[(name, weight.shallow_clone())]);
-        let (mut m, mut v) = (0.0, 0.0);
+        let mut slots = slots(kind, &[(name, weight.shallow_clone())]);
         for number in 1..=20 {
-            let gradient = (number as f64).sin();
+            let gradient = f64::from(number).sin();
             let step = Step {
-                number,
-                rate: 0.01,
-                scale: 0.5,
+                number: number as u64,
+                rate,
+                scale,
             };
-            slots[0].update(
-                &settings(),
-                step,
-                &(Tensor::ones([3, 2], (Kind::Float, Device::Cpu)) * gradient),
-            );
-            let g = gradient * 0.5;
+            slots[0].update(&settings, step, &(weight.ones_like() * gradient));
+            w -= rate * formula(number, w, scale * gradient);
+        }
+        let found = weight.double_value(&[1, 1]);
+        assert!((found - w).abs() < 1e-5, "{kind:?}: {found} is not {w}");
+    }
+
+    #[test]
+    fn adamw_is_its_paper() {
+        let (mut m, mut v) = (0.0, 0.0);
+        assert_follows(OptimizerKind::Adamw, settings(), |number, w, g| {
             m = 0.9 * m + 0.1 * g;
             v = 0.98 * v + 0.02 * g * g;
-            let unbiased = |moment: f64, beta: f64| moment / (1.0 - f64::powi(beta, number as i32));
-            w -= 0.01 * (0.1 * w + unbiased(m, 0.9) / (unbiased(v, 0.98).sqrt() + 1e-9));
-        }
-        assert!((weight.double_value(&[1, 1]) - w).abs() < 1e-5);
+            let unbiased = |moment: f64, beta: f64| moment / (1.0 - beta.powi(number));
+            0.1 * w + unbiased(m, 0.9) / (unbiased(v, 0.98).sqrt() + 1e-9)
+        });
     }
 
     #[test]
@@ -265,33 +282,16 @@ mod tests {
                 weight_decay: 0.0,
                 ..settings()
             };
-            let (name, weight) = weight("layers.0.up.weight", [3, 2]);
-            let mut w = weight.double_value(&[1, 1]);
-            let mut slots = slots(kind, &[(name, weight.shallow_clone())]);
             let (mut velocity, mut squares) = (0.0, 0.0);
-            for number in 1..=20 {
-                let gradient = (number as f64).sin();
-                let step = Step {
-                    number,
-                    rate: 0.01,
-                    scale: 0.5,
-                };
-                let ones = Tensor::ones([3, 2], (Kind::Float, Device::Cpu));
-                slots[0].update(&settings, step, &(ones * gradient));
-                let g = gradient * 0.5;
+            assert_follows(kind, settings, |_, _, g| {
                 squares = 0.7 * squares + 0.3 * g * g;
                 let push = match kind {
                     OptimizerKind::Sgd => g,
                     _ => g / (f64::sqrt(squares) + 1e-9),
                 };
                 velocity = 0.8 * velocity + push;
-                w -= 0.01 * velocity;
-            }
-            assert!(
-                (weight.double_value(&[1, 1]) - w).abs() < 1e-5,
-                "{kind:?}: {} is not {w}",
-                weight.double_value(&[1, 1])
-            );
+                velocity
+            });
         }
     }
 

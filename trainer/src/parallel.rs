@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 
 /// Runs `job` on each item of `work`, on a thread for each worker; the results in the order of the
-/// work. On these threads torch computes on one thread.
+/// work. On these threads torch computes on one thread. Where one panics, so does this, with the same
+/// words.
 pub fn each<W: Send, I: Send, O: Send>(
     workers: &mut [W],
     work: Vec<I>,
@@ -19,14 +20,20 @@ pub fn each<W: Send, I: Send, O: Send>(
             .next()
     };
     std::thread::scope(|scope| {
+        let mut threads = Vec::new();
         for worker in workers {
             let (next, job) = (&next, &job);
-            scope.spawn(move || {
+            threads.push(scope.spawn(move || {
                 tch::set_num_threads(1);
                 while let Some((item, result)) = next() {
                     *result = Some(job(worker, item));
                 }
-            });
+            }));
+        }
+        for thread in threads {
+            if let Err(why) = thread.join() {
+                std::panic::resume_unwind(why);
+            }
         }
     });
     drop(queue);

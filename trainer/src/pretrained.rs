@@ -5,13 +5,13 @@ use std::path::Path;
 
 use famam_shared::architecture::Architecture;
 use famam_shared::bands::Bands;
-use famam_shared::bundle::{Bundle, BundleError};
 use famam_shared::encoding::{self, Conditioning, SettingsError};
 use famam_shared::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
 
+use crate::bundle;
 use crate::checkpoint;
 use crate::dataset;
 use crate::model::{Model, WeightsError};
@@ -26,6 +26,8 @@ pub struct Pretrained {
     pub vocabulary: Vocabulary,
     /// What plays together in them.
     pub bands: Bands,
+    /// Tokens by which its vocabulary has grown, the last ones.
+    pub grown: usize,
     spec: encoding::Spec,
     weights: HashMap<String, Tensor>,
 }
@@ -39,28 +41,22 @@ pub struct Origin {
     pub hash: String,
 }
 
+impl Origin {
+    fn new(name: String, file: &[u8]) -> Self {
+        let hash = dataset::hex(Sha256::new_with_prefix(file));
+        Self { name, hash }
+    }
+}
+
 /// Why a run cannot start from a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
-    /// The file cannot be read.
-    #[error("reading the model {path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The bundle is none.
-    #[error("the bundle {path}: {source}")]
-    Bundle {
-        /// The bundle.
-        path: String,
-        /// What is wrong.
-        source: BundleError,
-    },
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
     /// Its weights are not its architecture's.
     #[error("the model {name}: {source}")]
     Weights {
@@ -88,37 +84,37 @@ pub enum Error {
 impl Pretrained {
     /// Reads a bundle (`.onnx`), a checkpoint, or the best checkpoint of a run's folder.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let bundle = path.extension().is_some_and(|ending| ending == "onnx");
-        let path = if bundle {
-            path.to_owned()
-        } else {
-            checkpoint::find(path)
-        };
-        let bytes = std::fs::read(&path).map_err(|source| Error::Read {
+        if path.extension().is_some_and(|ending| ending == "onnx") {
+            return Self::of_bundle(path);
+        }
+        let path = checkpoint::find(path);
+        let bytes = checkpoint::bytes(&path)?;
+        let mut stored = checkpoint::of_bytes(&path, &bytes)?;
+        let origin = Origin::new(stored.state.config.model_name.clone(), &bytes);
+        let model = stored.model().map_err(|source| Error::Weights {
+            name: origin.name.clone(),
+            source,
+        })?;
+        let weights = model.weights().iter();
+        Ok(Self {
+            origin,
+            weights: weights
+                .map(|(name, weight)| (name.clone(), weight.detach()))
+                .collect(),
+            grown: 0,
+            architecture: stored.state.architecture,
+            vocabulary: stored.state.vocabulary,
+            bands: stored.state.bands,
+            spec: stored.state.encoding,
+        })
+    }
+
+    fn of_bundle(path: &Path) -> Result<Self, Error> {
+        let bundle = bundle::read(path)?;
+        let values = bundle.weights().map_err(|source| bundle::Error::Bundle {
             path: path.display().to_string(),
             source,
         })?;
-        let hash = dataset::hex(Sha256::new_with_prefix(&bytes));
-        if !bundle {
-            let stored = checkpoint::read(&path)?;
-            return Ok(Self {
-                origin: Origin {
-                    name: stored.state.config.model_name,
-                    hash,
-                },
-                architecture: stored.state.architecture,
-                vocabulary: stored.state.vocabulary,
-                bands: stored.state.bands,
-                spec: stored.state.encoding,
-                weights: stored.tensors,
-            });
-        }
-        let wrong = |source| Error::Bundle {
-            path: path.display().to_string(),
-            source,
-        };
-        let bundle = Bundle::read(&bytes).map_err(wrong)?;
-        let values = bundle.weights().map_err(wrong)?;
         let manifest = bundle.manifest;
         let weights = manifest
             .architecture
@@ -132,11 +128,9 @@ impl Pretrained {
                 Some((name, tensor))
             });
         Ok(Self {
-            origin: Origin {
-                name: manifest.name,
-                hash,
-            },
+            origin: Origin::new(manifest.name, &bundle.model),
             weights: weights.collect(),
+            grown: 0,
             architecture: manifest.architecture,
             vocabulary: manifest.vocabulary,
             bands: manifest.bands,
@@ -174,7 +168,9 @@ impl Pretrained {
         match &mut self.architecture {
             Architecture::Transformer(t) => t.vocabulary += grown,
             Architecture::Lstm(l) => l.vocabulary += grown,
+            Architecture::Rwkv(r) => r.vocabulary += grown,
         }
+        self.grown += grown;
         Ok(())
     }
 

@@ -14,6 +14,8 @@ use famam_shared::generation::PROMPT_CHUNK;
 use famam_shared::manifest::Context;
 use tch::Kind;
 
+mod by_track;
+
 use crate::model::{Dropout, Model, Ragged};
 use crate::parallel::each;
 
@@ -73,6 +75,16 @@ pub fn windows(
             least: taken + LEAST_ROOM,
             given,
         });
+    }
+    if let Some(together) = encoding.window_bars() {
+        let whole = by_track::Piece {
+            index: piece,
+            body,
+            encoding,
+            conditioning,
+            together,
+        };
+        return Ok(whole.windows(context));
     }
     let bar = |i: usize| bars.get(i).map_or(tokens.len(), |&bar| bar as usize);
     // A window that is cut inside of a bar is not cut between BAR and what it states.
@@ -152,6 +164,13 @@ pub enum Scorer {
 }
 
 impl Scorer {
+    /// A scorer for each of so many threads, on one model.
+    pub fn torch(model: &Model, threads: usize) -> Vec<Self> {
+        (0..threads.max(1))
+            .map(|_| Self::Torch(model.replica()))
+            .collect()
+    }
+
     /// A scorer on an engine.
     pub fn engine(engine: &Arc<dyn Engine>) -> Result<Self, EngineError> {
         let manifest = engine.manifest();

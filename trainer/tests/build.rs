@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use famam_shared::encoding::{BarState, Conditioning};
@@ -17,24 +16,16 @@ use famam_trainer::config::dataset::{
 };
 use famam_trainer::dataset::{Dataset, Piece, Split};
 
-use tunes::{built, config, pieces, put, transposed, tune};
+use tunes::{built, config, corpus, pieces, put, transposed, tune};
 
 mod tunes;
 
 /// The music at hand, where `FAMAM_DATA` says where it is.
 #[test]
 fn the_corpus_is_built_whole() {
-    let Some(data) = std::env::var_os("FAMAM_DATA") else {
-        eprintln!("skipped: FAMAM_DATA is not set");
-        return;
-    };
     let folder = tempfile::tempdir().unwrap();
-    let config = Config {
-        max_tracks: 64,
-        ..config(
-            &Path::new(&data).join("train"),
-            &folder.path().join("set.h5"),
-        )
+    let Some(config) = corpus(folder.path()) else {
+        return;
     };
     let (summary, data_set) = built(&config);
     assert_eq!((summary.found, summary.used), (4545, 4545));

@@ -6,7 +6,7 @@ mod music;
 use std::sync::atomic::AtomicBool;
 
 use famam_shared::bundle::Bundle;
-use famam_shared::encoding::{Conditioning, Token, multitrack};
+use famam_shared::encoding::{Conditioning, Token};
 use famam_shared::engine::{self, Choice};
 use famam_shared::generation::{Generator, Request};
 use famam_shared::instrument::Instrument;
@@ -18,25 +18,10 @@ use famam_trainer::dataset::{Piece, Split};
 use famam_trainer::export;
 use famam_trainer::model::{Dropout, Model, Ragged};
 use famam_trainer::train::Run;
-use music::{data_set, music, spec, tiny, vocabulary};
+use music::{data_set, music, spec, tiny, with_heads};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Tensor};
-
-/// [`music`] with metre and tempo in its heads.
-fn with_heads() -> Music {
-    let settings = multitrack::Settings {
-        metre_in_head: true,
-        tempo_in_head: true,
-        ..Default::default()
-    };
-    let spec = famam_shared::encoding::Spec::Multitrack(settings);
-    Music {
-        encoding: spec.build(vocabulary().genres.len()).unwrap(),
-        spec,
-        ..music()
-    }
-}
 
 /// The kinds of the tokens of each of 2,000 heads.
 fn heads(config: &Config, music: &Music) -> Vec<Vec<&'static str>> {

@@ -101,7 +101,9 @@ fn embeddings_are_a_function_of_the_seed_and_go_on_from_a_file() {
     let all = |args: &Args| {
         learned(args, &music).write(&path).unwrap();
         let Embeddings { table, tensors, .. } = Embeddings::read(&path).unwrap();
-        let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), bits(tensor)));
+        let tensors = tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), bits(tensor)));
         let mut tensors: Vec<_> = tensors.collect();
         tensors.sort();
         (bits(&table), tensors)
@@ -151,7 +153,9 @@ fn trained(folder: &Path, config: Config) -> Vec<(String, Vec<u32>)> {
     let mut run = Run::open(config, &music, data_set(), None, folder, 2).unwrap();
     run.train(&AtomicBool::new(false), None).unwrap();
     let stored = checkpoint::read(&folder.join(LAST)).unwrap().tensors;
-    let tensors = stored.iter().map(|(name, tensor)| (name.clone(), bits(tensor)));
+    let tensors = stored
+        .iter()
+        .map(|(name, tensor)| (name.clone(), bits(tensor)));
     let mut tensors: Vec<_> = tensors.collect();
     tensors.sort();
     tensors
@@ -186,13 +190,17 @@ fn a_mode_says_what_becomes_of_the_embeddings() {
         assert_ne!(of(TABLE, &train), of(TABLE, &goes_on));
         let output = "autoencoder.output.weight";
         assert_eq!([of(output, &frozen), of(output, &train)], [None, None]);
-        assert!(of(output, &goes_on).is_some_and(|bits| {
-            bits != self::bits(&before.tensors[output])
-        }));
+        assert!(
+            of(output, &goes_on)
+                .is_some_and(|bits| { bits != self::bits(&before.tensors[output]) })
+        );
         // The others are trained in every mode, from the same start.
         let own = frozen.iter().filter(|(name, _)| name.starts_with("layers"));
         for (name, weight) in own {
-            assert!(of(name, &train).is_some_and(|other| other != *weight), "{name}");
+            assert!(
+                of(name, &train).is_some_and(|other| other != *weight),
+                "{name}"
+            );
         }
     }
 }
@@ -221,7 +229,10 @@ fn a_run_that_was_stopped_ends_like_one_that_was_not() {
         assert!(uninterrupted != whole, "the schedule matters");
         trained(folders[1].path(), part);
         // The file is no longer needed.
-        assert!(trained(folders[1].path(), constant) == uninterrupted, "{mode:?}");
+        assert!(
+            trained(folders[1].path(), constant) == uninterrupted,
+            "{mode:?}"
+        );
     }
 }
 
@@ -234,21 +245,29 @@ fn embeddings_that_do_not_fit_are_refused_with_a_sentence() {
     let refused = |config: Config, music: &Music| -> String {
         let folder = tempfile::tempdir().unwrap();
         let run = Run::open(config, music, data_set(), None, folder.path(), 1);
-        run.err().map(|error: train::Error| error.to_string()).unwrap()
+        run.err()
+            .map(|error: train::Error| error.to_string())
+            .unwrap()
     };
     let wide = Config {
         d_model: 64,
         ..config(&file, Mode::Train)
     };
     let error = refused(wide, &music());
-    assert!(error.contains("32 numbers wide") && error.contains("--width 64"), "{error}");
+    assert!(
+        error.contains("32 numbers wide") && error.contains("--width 64"),
+        "{error}"
+    );
 
     let mut other = music();
     let genres = other.vocabulary.genres[1..].iter().cloned();
     let grown = famam_shared::vocabulary::Vocabulary::new(genres.chain(["polka".to_owned()]));
     other.adopt(&grown).unwrap();
     let error = refused(config(&file, Mode::Frozen), &other);
-    assert!(error.contains("another vocabulary") && error.contains("polka"), "{error}");
+    assert!(
+        error.contains("another vocabulary") && error.contains("polka"),
+        "{error}"
+    );
 
     let missing = folder.path().join("none");
     let error = refused(config(&missing, Mode::Frozen), &music());
@@ -267,10 +286,19 @@ fn embeddings_that_do_not_fit_are_refused_with_a_sentence() {
     assert!(error.contains("take a newer famam-trainer"), "{error}");
 
     for (json, named) in [
-        (r#"{"embeddings": {"file": "", "mode": "train"}}"#, "embeddings.file"),
-        (r#"{"embeddings": {"file": "a", "mode": "thaw"}}"#, "continue"),
+        (
+            r#"{"embeddings": {"file": "", "mode": "train"}}"#,
+            "embeddings.file",
+        ),
+        (
+            r#"{"embeddings": {"file": "a", "mode": "thaw"}}"#,
+            "continue",
+        ),
         (r#"{"embeddings": {"file": "a"}}"#, "mode"),
-        (r#"{"embeddings": {"file": "a", "mode": "train", "rate": 1}}"#, "rate"),
+        (
+            r#"{"embeddings": {"file": "a", "mode": "train", "rate": 1}}"#,
+            "rate",
+        ),
     ] {
         let path = folder.path().join("config.json");
         std::fs::write(&path, json).unwrap();

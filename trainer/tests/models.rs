@@ -5,7 +5,7 @@ mod music;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use famam_shared::architecture::{Activation, Architecture, Lstm};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Rwkv};
 use famam_shared::bundle::Bundle;
 use famam_shared::manifest::Precision;
 use famam_trainer::checkpoint::{self, BEST, LAST};
@@ -53,6 +53,15 @@ fn configs() -> Vec<Config> {
             ..swiglu
         },
         lstm(),
+        attentive(),
+        rwkv(),
+        Config {
+            tied: false,
+            embedding_scale: None,
+            num_layers: 2,
+            logit_scale: 0.7,
+            ..rwkv()
+        },
         Config {
             lstm_units: vec![24],
             tied: false,
@@ -77,6 +86,21 @@ fn lstm() -> Config {
     Config {
         model_type: ModelType::Lstm,
         lstm_units: vec![40, 24],
+        ..tiny()
+    }
+}
+
+/// Attention over fewer outputs than sequences have.
+fn attentive() -> Config {
+    Config {
+        attention_window: Some(20),
+        ..lstm()
+    }
+}
+
+fn rwkv() -> Config {
+    Config {
+        model_type: ModelType::Rwkv,
         ..tiny()
     }
 }
@@ -196,7 +220,7 @@ fn checkpoints_of_every_architecture_become_bundles() {
         assert!(manifest.provenance.validation_loss.is_some());
 
         // In 8 bits the loss must be measured, of what has a graph in 8 bits.
-        let exact = config.model_type == ModelType::Transformer && config.kv_heads == Some(2);
+        let exact = config.model_type != ModelType::Transformer || config.kv_heads == Some(2);
         let (needs, why) = if exact {
             ("--dataset", "measured")
         } else {
@@ -315,6 +339,8 @@ fn lstms_that_cannot_be_trained_are_refused_with_a_sentence() {
         ("bidirectional", "true", "would see the tokens"),
         ("lstm_units", "[]", "1 to 128 layers"),
         ("lstm_units", "[512, 0]", "1 to 128 layers"),
+        ("attention_window", "1", "from 2 to max_seq_length"),
+        ("attention_window", "2049", "from 2 to max_seq_length"),
     ] {
         let load = |kind| {
             let text = format!("{{\"model_type\": \"{kind}\", \"{field}\": {value}}}");
@@ -344,8 +370,32 @@ fn famams_lstms_load_unchanged() {
             vocabulary: 461,
             d_model,
             units,
+            attention_window: None,
             tied: false,
             embedding_scale: (d_model as f32).sqrt(),
+            logit_scale: 1.0,
+            conditioning_scale: None,
+        };
+        assert_eq!(config.architecture(461), expected.into());
+    }
+}
+
+/// RWKV of the sizes that the configs have, under their names.
+#[test]
+fn rwkvs_of_the_configs_are_as_large_as_they_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/model_training");
+    for (name, layers, d_model, d_ff) in
+        [("rwkv_small", 4, 256, 1024), ("rwkv_large", 24, 768, 3072)]
+    {
+        let config = Config::load(&folder.join(format!("{name}.json"))).unwrap();
+        assert_eq!((config.model_name.as_str(), config.beta_2), (name, 0.99));
+        let expected = Rwkv {
+            vocabulary: 461,
+            layers,
+            d_model,
+            d_ff,
+            tied: false,
+            embedding_scale: 1.0,
             logit_scale: 1.0,
             conditioning_scale: None,
         };
@@ -396,6 +446,11 @@ fn every_backbone_learns_a_few_segments_by_heart() {
             lstm_units: vec![128, 128],
             ..lstm()
         },
+        Config {
+            lstm_units: vec![128],
+            ..attentive()
+        },
+        rwkv(),
     ];
     for backbone in backbones {
         let mut music = music();
@@ -416,8 +471,8 @@ fn every_backbone_learns_a_few_segments_by_heart() {
             piece_balance: 1.0,
             batch_size: 8,
             micro_batch_tokens: 1024,
-            steps: Some(400),
-            validation_every: Some(50),
+            steps: Some(240),
+            validation_every: Some(60),
             validation_segments: 1,
             ..backbone
         };

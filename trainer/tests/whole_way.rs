@@ -17,7 +17,7 @@ use famam_shared::manifest::Precision;
 use famam_shared::midi;
 use famam_shared::score::{Metre, Tempo};
 use famam_trainer::checkpoint::{self, BEST, LAST};
-use famam_trainer::config::training::Config;
+use famam_trainer::config::training::{Config, ModelType};
 use famam_trainer::dataset::Dataset;
 use music::{song, tiny};
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ fn built_in(encoder_type: &str, encode_velocity: bool) -> tempfile::TempDir {
     }
     let config = json!({
         "name": "whole way", "input_dirs": ["midi"], "output_path": "set.h5", "segment_bars": 4,
-        "encoder_type": encoder_type, "encode_velocity": encode_velocity,
+        "encoder_type": encoder_type, "encode_velocity": encode_velocity, "window_bars": 2,
         "genre_from": "folder", "validation_fraction": 0.2, "test_fraction": 0.2,
     });
     write(at("build.json"), &config);
@@ -209,9 +209,12 @@ fn midi_files_become_a_model_that_plays() {
 }
 
 #[test]
-fn monophonic_encodings_go_the_same_way() {
-    for (encoding, velocities, words) in [("remi", false, "no velocities"), ("event", true, "32 ")]
-    {
+fn other_encodings_go_the_same_way() {
+    for (encoding, velocities, words) in [
+        ("remi", false, "no velocities"),
+        ("event", true, "32 "),
+        ("mmm", true, "32 "),
+    ] {
         let folder = trained_on(built_in(encoding, velocities), &tiny());
         let folder = folder.path();
         for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
@@ -235,6 +238,38 @@ fn monophonic_encodings_go_the_same_way() {
             for (a, b) in std::iter::zip(checkpoint, bundle) {
                 assert!((a - b).abs() < 1e-4 * a, "{a} and {b} bits a note");
             }
+        }
+    }
+}
+
+#[test]
+fn recurrent_backbones_go_the_same_way() {
+    let rwkv = Config {
+        model_type: ModelType::Rwkv,
+        ..tiny()
+    };
+    let lstm = Config {
+        model_type: ModelType::Lstm,
+        lstm_units: vec![32, 24],
+        attention_window: Some(24),
+        ..tiny()
+    };
+    for (config, line) in [
+        (rwkv, "RWKV, 1 layers, d = 32"),
+        (
+            lstm,
+            "LSTM of [32, 24] units, d = 32, attention over 24 outputs",
+        ),
+    ] {
+        let folder = trained(&config);
+        let folder = folder.path();
+        for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
+            let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
+            let output = export(folder, &arguments);
+            assert!(output.status.success(), "{}", said(&output));
+            play(&Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap());
+            let said = run(folder, &["info", file]);
+            assert!(said.contains(line), "{said}");
         }
     }
 }

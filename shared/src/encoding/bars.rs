@@ -106,8 +106,12 @@ impl Bars {
         }
     }
 
-    /// Begins a bar with what its first tokens state; returns the others.
-    pub(super) fn begin<'t>(&mut self, lexicon: &Lexicon, tokens: &'t [Token]) -> &'t [Token] {
+    /// Begins a bar with what its first tokens state; returns what the others say.
+    pub(super) fn begin<'t>(
+        &mut self,
+        lexicon: &'t Lexicon,
+        tokens: &'t [Token],
+    ) -> impl Iterator<Item = (Kind, u16)> + use<'t> {
         let (stated, music) = tokens.split_at(lexicon.after_state(tokens).min(tokens.len()));
         let mut bar = BarContent::default();
         for word in stated.iter().filter_map(|&token| lexicon.word(token)) {
@@ -121,7 +125,7 @@ impl Bars {
         self.start = self.end;
         self.end += u64::from(self.metre.bar().0);
         self.bars.push_back(bar);
-        music
+        music.iter().filter_map(|&token| lexicon.word(token))
     }
 
     /// A whole note of the last bar.

@@ -129,9 +129,8 @@ impl Encoding for Event {
 
     fn decode_bar(&self, tokens: &[Token], bars: &mut Bars) {
         let lexicon = &*self.lexicon;
-        let music = bars.begin(lexicon, tokens);
         let mut note = lexicon.blank();
-        for (kind, value) in music.iter().filter_map(|&token| lexicon.word(token)) {
+        for (kind, value) in bars.begin(lexicon, tokens) {
             match kind {
                 Kind::Shift => note.start += lexicon.steps(value + 1),
                 Kind::Velocity => note.velocity = lexicon.velocity_of(value),

@@ -13,7 +13,7 @@ pub(super) struct Context {
     /// What the head allows; `None` is any.
     pub(super) given: Option<InstrumentSet>,
     /// The metre in force.
-    metre: u16,
+    pub(super) metre: u16,
 }
 
 impl Context {
@@ -44,8 +44,12 @@ pub(super) trait Music: Clone + Send + 'static {
     fn allowed(&self, context: &Context, next: &mut TokenSet);
     /// Takes one of them.
     fn accept(&mut self, context: &Context, kind: Kind, value: u16);
-    /// Whether the bar may end here.
+    /// Whether the bar may end here, and the piece with it.
     fn is_whole(&self) -> bool;
+    /// Whether another bar may begin here.
+    fn may_begin_bar(&self) -> bool {
+        self.is_whole()
+    }
 }
 
 /// What was said last, as far as it decides what may follow.
@@ -118,8 +122,10 @@ impl<M: Music> BarGrammar<M> {
     /// Music, the next bar, or the end.
     fn music(&self, next: &mut TokenSet) {
         self.music.allowed(&self.context, next);
-        if self.music.is_whole() {
+        if self.music.may_begin_bar() {
             self.insert(next, Kind::Bar);
+        }
+        if self.music.is_whole() {
             self.insert(next, Kind::Eos);
         }
     }

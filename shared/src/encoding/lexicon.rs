@@ -38,8 +38,24 @@ pub(crate) enum Kind {
     Duration,
     /// Velocity bin.
     Velocity,
+    /// A track of a window begins.
+    Track,
+    /// How many notes a bar of it has: a level.
+    Density,
+    /// A bar of a track.
+    BarStart,
+    BarEnd,
+    TrackEnd,
+    /// A bar of a track that is said when all tracks were.
+    Placeholder,
+    /// Such a bar.
+    FillStart,
+    FillEnd,
     Genre,
 }
+
+/// Notes a bar from which on each level of density is, after the first.
+const DENSITIES: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 24];
 
 impl Kind {
     const COUNT: usize = Kind::Genre as usize + 1;
@@ -61,6 +77,14 @@ impl Kind {
             Kind::End => "note end",
             Kind::Duration => "duration",
             Kind::Velocity => "velocity",
+            Kind::Track => "track start",
+            Kind::Density => "density",
+            Kind::BarStart => "bar start",
+            Kind::BarEnd => "bar end",
+            Kind::TrackEnd => "track end",
+            Kind::Placeholder => "fill placeholder",
+            Kind::FillStart => "fill start",
+            Kind::FillEnd => "fill end",
             Kind::Genre => "genre",
         }
     }
@@ -101,8 +125,9 @@ impl Lexicon {
             Kind::Drum | Kind::Pitch | Kind::End => 128,
             Kind::Duration => settings.max_duration() as usize,
             Kind::Velocity => usize::from(settings.velocity_bins),
+            Kind::Density => DENSITIES.len() + 1,
             Kind::Genre => genres,
-            Kind::Pad | Kind::Bos | Kind::Eos | Kind::Bar | Kind::AnyInstruments => 1,
+            _ => 1,
         };
         let first = [
             Kind::Pad,
@@ -181,6 +206,12 @@ impl Lexicon {
     pub(super) fn duration(&self, duration: Ticks) -> Token {
         let steps = (duration.0 / self.step).max(1);
         self.token(Kind::Duration, steps as u16 - 1)
+    }
+
+    /// The token of the density of `notes` notes in `bars` bars.
+    pub(super) fn density(&self, notes: usize, bars: usize) -> Token {
+        let level = DENSITIES.partition_point(|&least| notes >= least * bars);
+        self.token(Kind::Density, level as u16)
     }
 
     /// What a note is before anything is said of it.
@@ -266,6 +297,15 @@ impl Lexicon {
         1 + stated.take_while(|&token| states.contains(token)).count()
     }
 
+    /// The instruments that `tokens` name.
+    pub(super) fn instruments(&self, tokens: &[Token]) -> InstrumentSet {
+        let run = self.run(Kind::Instrument);
+        let named = tokens.iter().filter(|&token| run.contains(token));
+        named
+            .filter_map(|token| Instrument::new((token - run.start) as u8))
+            .collect()
+    }
+
     /// Moves what is struck and ended by `semitones`, drums never. `None` where a pitch would leave
     /// MIDI's range.
     pub(super) fn transpose(&self, tokens: &mut [Token], semitones: i32) -> Option<()> {
@@ -310,9 +350,7 @@ impl Lexicon {
                 format!("instrument {instrument}")
             }
             Kind::Duration | Kind::Shift => format!("{} {}", kind.name(), value + 1),
-            Kind::Pad | Kind::Bos | Kind::Eos | Kind::Bar | Kind::AnyInstruments => {
-                kind.name().to_owned()
-            }
+            kind if self.run(kind).len() == 1 && kind != Kind::Genre => kind.name().to_owned(),
             _ => format!("{} {value}", kind.name()),
         }
     }

@@ -89,20 +89,14 @@ impl Encoding for Multitrack {
     }
 
     fn instruments(&self, _: &Body, tokens: &[Token]) -> InstrumentSet {
-        let instruments = self.lexicon.run(Kind::Instrument);
-        tokens
-            .iter()
-            .filter(|&token| instruments.contains(token))
-            .filter_map(|token| Instrument::new((token - instruments.start) as u8))
-            .collect()
+        self.lexicon.instruments(tokens)
     }
 
     fn decode_bar(&self, tokens: &[Token], bars: &mut Bars) {
         let lexicon = &*self.lexicon;
-        let music = bars.begin(lexicon, tokens);
         let mut instrument = Instrument::DRUMS;
         let mut note = lexicon.blank();
-        for (kind, value) in music.iter().filter_map(|&token| lexicon.word(token)) {
+        for (kind, value) in bars.begin(lexicon, tokens) {
             match kind {
                 Kind::Position => note.start = lexicon.steps(value),
                 Kind::Instrument => instrument = Instrument::new(value as u8).unwrap_or_default(),

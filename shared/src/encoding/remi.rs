@@ -21,6 +21,7 @@ use super::grammar::{BarGrammar, Context, Music};
 use super::lexicon::Kind;
 use super::*;
 use crate::quantize;
+use crate::score::Ticks;
 
 /// The encoding; see the module.
 #[derive(Clone, Debug)]
@@ -56,21 +57,8 @@ impl Encoding for Remi {
             let mut ahead = track.notes.iter().peekable();
             let instruments = [track.instrument].into_iter().collect();
             frame.body(instruments, |bar, tokens| {
-                let mut group = None;
-                while let Some(note) = ahead.next_if(|note| note.start < bar.end) {
-                    if group != Some(note.start) {
-                        let position = (note.start - bar.start).0 / lexicon.step;
-                        tokens.push(lexicon.token(Kind::Position, position as u16));
-                    }
-                    group = Some(note.start);
-                    tokens.extend(lexicon.velocity(note.velocity));
-                    if track.instrument.is_drums() {
-                        tokens.push(lexicon.token(Kind::Drum, note.pitch));
-                    } else {
-                        tokens.push(lexicon.token(Kind::Pitch, note.pitch));
-                        tokens.push(lexicon.duration(note.duration));
-                    }
-                }
+                let notes = std::iter::from_fn(|| ahead.next_if(|note| note.start < bar.end));
+                write(lexicon, track.instrument, bar.start, notes, tokens);
             })
         };
         score.tracks.iter().map(body).collect()
@@ -79,32 +67,58 @@ impl Encoding for Remi {
     fn decode_bar(&self, tokens: &[Token], bars: &mut Bars) {
         let lexicon = &*self.lexicon;
         let music = bars.begin(lexicon, tokens);
-        let mut note = lexicon.blank();
-        for (kind, value) in music.iter().filter_map(|&token| lexicon.word(token)) {
-            match kind {
-                Kind::Position => note.start = lexicon.steps(value),
-                Kind::Velocity => note.velocity = lexicon.velocity_of(value),
-                Kind::Drum => {
-                    (note.pitch, note.duration) = (value as u8, lexicon.steps(1));
-                    bars.note(Instrument::DRUMS, note);
-                }
-                Kind::Pitch => note.pitch = value as u8,
-                Kind::Duration => {
-                    note.duration = lexicon.steps(value + 1);
-                    bars.note(bars.instrument, note);
-                }
-                _ => {}
-            }
-        }
+        read(lexicon, music, bars);
     }
 
     fn grammar(&self) -> Box<dyn Grammar> {
-        let groups = Groups {
-            state: State::Bar,
-            position: 0,
-            struck: None,
-        };
-        Box::new(BarGrammar::new(self.lexicon.clone(), groups))
+        Box::new(BarGrammar::new(self.lexicon.clone(), Groups::new(None)))
+    }
+}
+
+/// What `instrument` plays in the bar that begins at `start`: its notes, by position.
+pub(super) fn write<'n>(
+    lexicon: &Lexicon,
+    instrument: Instrument,
+    start: Ticks,
+    notes: impl Iterator<Item = &'n Note>,
+    tokens: &mut Vec<Token>,
+) {
+    let mut group = None;
+    for note in notes {
+        if group != Some(note.start) {
+            let position = (note.start - start).0 / lexicon.step;
+            tokens.push(lexicon.token(Kind::Position, position as u16));
+        }
+        group = Some(note.start);
+        tokens.extend(lexicon.velocity(note.velocity));
+        if instrument.is_drums() {
+            tokens.push(lexicon.token(Kind::Drum, note.pitch));
+        } else {
+            tokens.push(lexicon.token(Kind::Pitch, note.pitch));
+            tokens.push(lexicon.duration(note.duration));
+        }
+    }
+}
+
+/// Reads the music of a bar. Where it names an instrument, that plays what follows.
+pub(super) fn read(lexicon: &Lexicon, music: impl Iterator<Item = (Kind, u16)>, bars: &mut Bars) {
+    let mut note = lexicon.blank();
+    for (kind, value) in music {
+        match kind {
+            Kind::Instrument => bars.instrument = Instrument::new(value as u8).unwrap_or_default(),
+            Kind::Position => note.start = lexicon.steps(value),
+            Kind::Velocity => note.velocity = lexicon.velocity_of(value),
+            Kind::Drum => {
+                (note.pitch, note.duration) = (value as u8, lexicon.steps(1));
+                bars.note(Instrument::DRUMS, note);
+            }
+            Kind::Pitch => note.pitch = value as u8,
+            Kind::Duration => {
+                note.duration = lexicon.steps(value + 1);
+                bars.note(bars.instrument, note);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -122,7 +136,7 @@ enum State {
 
 /// The grammar of a bar.
 #[derive(Clone)]
-struct Groups {
+pub(super) struct Groups {
     state: State,
     /// First position that may come next in the bar.
     position: u16,
@@ -131,6 +145,15 @@ struct Groups {
 }
 
 impl Groups {
+    /// Of a stream that strikes what `struck` says, or what it strikes first.
+    pub(super) fn new(struck: Option<Kind>) -> Self {
+        Self {
+            state: State::Bar,
+            position: 0,
+            struck,
+        }
+    }
+
     fn insert_keys(&self, context: &Context, lowest: u16, next: &mut TokenSet) {
         for &kind in context.keys(self.struck) {
             let keys = context.lexicon.run(kind);

@@ -345,7 +345,7 @@ impl recurrent::Graph for Arc<Shared> {
         ids: &[Token],
         rows: &Rows,
         chosen: &[usize],
-        state: &[Vec<f32>],
+        state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let run = || -> ort::Result<Vec<Vec<f32>>> {
             let batch = chosen.len();
@@ -356,7 +356,7 @@ impl recurrent::Graph for Arc<Shared> {
                 inputs.push((CONDITIONS, Tensor::from_array(conditions)?.into_dyn()));
             }
             for (described, values) in self.manifest.state.iter().zip(state) {
-                let tensor = Tensor::from_array((described.shape(batch, 0), values.clone()))?;
+                let tensor = Tensor::from_array((described.shape(batch, 0), values))?;
                 inputs.push((described.input.as_str(), tensor.into_dyn()));
             }
             let mut session = self.session.lock();

@@ -23,7 +23,7 @@ pub(super) trait Graph: Send {
         ids: &[Token],
         rows: &Rows,
         chosen: &[usize],
-        state: &[Vec<f32>],
+        state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError>;
 }
 
@@ -80,10 +80,7 @@ impl<G: Graph> Stream for Recurrent<G> {
                 rows.iter().flat_map(row).copied().collect()
             };
             let before: Vec<Vec<f32>> = tensors.map(of_rows).collect();
-            let mut outputs = self
-                .graph
-                .run(&ids, &self.rows, &rows, &before)?
-                .into_iter();
+            let mut outputs = self.graph.run(&ids, &self.rows, &rows, before)?.into_iter();
             let of_group = outputs.next().unwrap_or_default();
             give(
                 &of_group,

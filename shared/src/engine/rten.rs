@@ -272,7 +272,7 @@ impl recurrent::Graph for Arc<Shared> {
         ids: &[Token],
         rows: &Rows,
         chosen: &[usize],
-        state: &[Vec<f32>],
+        state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let batch = chosen.len();
         let ids: Vec<i32> = ids.iter().map(|&id| i32::from(id)).collect();
@@ -286,7 +286,7 @@ impl recurrent::Graph for Arc<Shared> {
                 .zip(tensors)
                 .map(|(&id, (described, values))| {
                     let shape = described.shape(batch, 0);
-                    (id, Tensor::from_data(&shape[..], values.clone()).into())
+                    (id, Tensor::from_data(&shape[..], values).into())
                 }),
         );
         let failed = |why: String| EngineError::Runtime {

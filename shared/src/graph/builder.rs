@@ -25,6 +25,8 @@ pub(super) struct Builder {
     graph: Graph,
     weights: Vec<Weight>,
     constants: HashMap<(i32, Vec<i64>, Vec<u8>), Value>,
+    /// Operators, those inside of others too.
+    operators: usize,
 }
 
 impl Builder {
@@ -37,6 +39,7 @@ impl Builder {
             graph,
             weights: Vec::new(),
             constants: HashMap::new(),
+            operators: 0,
         }
     }
 
@@ -135,9 +138,21 @@ impl Builder {
         inputs: &[&Value],
         attributes: Vec<Attribute>,
     ) -> Value {
-        let name = format!("{op}_{}", self.graph.nodes.len());
+        let name = self.fresh(op);
         self.named(op, inputs, attributes, &[&name]);
         name
+    }
+
+    /// A name for what the next operator, an `op`, gives.
+    pub(super) fn fresh(&self, op: &str) -> Value {
+        format!("{op}_{}", self.operators)
+    }
+
+    /// The operators that `write` adds, taken out for a graph inside of the next one.
+    pub(super) fn inside<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> (T, Vec<Node>) {
+        let outside = std::mem::take(&mut self.graph.nodes);
+        let written = write(self);
+        (written, std::mem::replace(&mut self.graph.nodes, outside))
     }
 
     /// An operator whose outputs have the names given.
@@ -148,6 +163,7 @@ impl Builder {
         attributes: Vec<Attribute>,
         outputs: &[&str],
     ) {
+        self.operators += 1;
         self.graph.nodes.push(Node {
             inputs: inputs.iter().map(|name| name.to_string()).collect(),
             outputs: outputs.iter().map(|name| name.to_string()).collect(),
@@ -186,10 +202,8 @@ impl Builder {
     /// `Split` along `axis` into parts of the sizes given.
     pub(super) fn split(&mut self, x: &Value, axis: i64, sizes: &[usize]) -> Vec<Value> {
         let lengths = self.list(&dims(sizes));
-        let count = self.graph.nodes.len();
-        let names: Vec<Value> = (0..sizes.len())
-            .map(|i| format!("Split_{count}_{i}"))
-            .collect();
+        let name = self.fresh("Split");
+        let names: Vec<Value> = (0..sizes.len()).map(|i| format!("{name}_{i}")).collect();
         let outputs: Vec<&str> = names.iter().map(String::as_str).collect();
         self.named(
             "Split",
@@ -224,12 +238,17 @@ fn value_info(name: &str, element: Element, shape: &[Dim]) -> ValueInfo {
     let shape = Some(Shape {
         sizes: shape.iter().map(size).collect(),
     });
+    ValueInfo {
+        name: name.to_owned(),
+        of: Some(tensor_type(element, shape)),
+    }
+}
+
+/// Tensors of `element`, of any shape where none is given.
+pub(super) fn tensor_type(element: Element, shape: Option<Shape>) -> Type {
     let tensor = Some(TensorType {
         element: element as i32,
         shape,
     });
-    ValueInfo {
-        name: name.to_owned(),
-        of: Some(Type { tensor }),
-    }
+    Type { tensor }
 }

@@ -8,8 +8,8 @@
 //!   `[batch, kv_heads, time * heads / kv_heads, head_dim]`, so that no product has a single row:
 //!   engines sum a single row in another order, and a step would differ from a prompt.
 //! - Relative embeddings are taken from `q · Erᵀ` by `GatherElements` with the clipped distance.
-//! - Rotary angles and sinusoidal positions come from tables: what an engine's sine gives may depend on where in a tensor an
-//!   element stands.
+//! - Rotary angles and sinusoidal positions come from tables: what an engine's sine gives may depend
+//!   on where in a tensor an element stands.
 
 use super::builder::{Builder, Dim, Value};
 use super::weights::{Form, Stored};
@@ -106,7 +106,8 @@ enum Place {
     Absolute,
 }
 
-/// The graph without the values of its weights; `positions` bounds `pos` with rotary and sinusoidal positions.
+/// The graph without the values of its weights; `positions` bounds `pos` with rotary and sinusoidal
+/// positions.
 pub(super) fn skeleton(
     t: &Transformer,
     ends: Ends,
@@ -320,21 +321,7 @@ impl Layers<'_> {
     }
 
     fn norm(&mut self, x: &Value, name: &str) -> Value {
-        let mut part = |part: &str| {
-            let name = format!("{name}.{part}");
-            let stored = Stored {
-                names: vec![name.clone()],
-                form: Form::Plain,
-            };
-            self.b.weight(&name, &[self.t.d_model], stored)
-        };
-        let (weight, bias) = (part("weight"), part("bias"));
-        let attributes = vec![
-            Attribute::int("axis", -1),
-            Attribute::float("epsilon", 1e-5),
-        ];
-        self.b
-            .op_with("LayerNormalization", &[x, &weight, &bias], attributes)
+        self.b.norm(x, name, self.t.d_model)
     }
 
     /// A linear map of layer `l` whose weights are `parts`, stacked, of shape `[out, in]`.

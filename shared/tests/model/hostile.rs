@@ -19,6 +19,12 @@ pub fn lstm() -> Vec<u8> {
     super::file(&lstm, &weights(&lstm, 1), Precision::Fp32, 64)
 }
 
+/// A small bundle of RWKV, which has a graph inside its graph.
+pub fn rwkv() -> Vec<u8> {
+    let rwkv = super::rwkv::tiny();
+    super::file(&rwkv, &weights(&rwkv, 1), Precision::Int8, 64)
+}
+
 /// Bundles whose graph does or is what ours never does or is, each with its hash mended.
 pub fn graphs() -> Vec<(&'static str, Vec<u8>)> {
     let model = onnx::Model::decode(&*file()).expect("an ONNX model");

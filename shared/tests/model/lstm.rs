@@ -3,7 +3,7 @@
 use famam_shared::architecture::Lstm;
 use famam_shared::encoding::Token;
 
-use super::{Weights, dot, medium, rotary};
+use super::{Weights, dot, medium, rotary, softmax};
 
 /// Three layers of different widths.
 pub fn lstm() -> Lstm {
@@ -11,6 +11,7 @@ pub fn lstm() -> Lstm {
         vocabulary: medium(rotary()).vocabulary,
         d_model: 32,
         units: vec![40, 24, 56],
+        attention_window: None,
         tied: false,
         embedding_scale: 5.0,
         logit_scale: 0.8,
@@ -30,6 +31,15 @@ pub fn tiny() -> Lstm {
     }
 }
 
+/// Two layers and attention over 40 outputs.
+pub fn attentive() -> Lstm {
+    Lstm {
+        units: vec![40, 24],
+        attention_window: Some(40),
+        ..lstm()
+    }
+}
+
 /// The logits of every token.
 pub fn reference(lstm: &Lstm, weights: &Weights, tokens: &[Token]) -> Vec<Vec<f64>> {
     let linear = |x: &[f64], name: &str| -> Vec<f64> {
@@ -42,7 +52,7 @@ pub fn reference(lstm: &Lstm, weights: &Weights, tokens: &[Token]) -> Vec<Vec<f6
         .iter()
         .map(|&units| [vec![0.0; units], vec![0.0; units]])
         .collect();
-    let mut logits = Vec::new();
+    let (mut logits, mut outputs) = (Vec::new(), Vec::new());
     for &token in tokens {
         let d = lstm.d_model;
         let row = &weights["embedding.weight"][usize::from(token) * d..][..d];
@@ -62,6 +72,26 @@ pub fn reference(lstm: &Lstm, weights: &Weights, tokens: &[Token]) -> Vec<Vec<f6
                 h[unit] = sigmoid(o) * c[unit].tanh();
             }
             x.clone_from(h);
+        }
+        outputs.push(x.clone());
+        if let Some(window) = lstm.attention_window {
+            let query = linear(&x, "attention.score.weight");
+            let last = &outputs[outputs.len().saturating_sub(window)..];
+            let score = |output: &Vec<f64>| {
+                let products = std::iter::zip(&query, output).map(|(a, b)| a * b);
+                products.sum::<f64>() / (query.len() as f64).sqrt()
+            };
+            let shares = softmax(&last.iter().map(score).collect::<Vec<f64>>());
+            let mut both: Vec<f64> = (0..x.len())
+                .map(|i| {
+                    std::iter::zip(&shares, last)
+                        .map(|(share, h)| share * h[i])
+                        .sum()
+                })
+                .collect();
+            both.extend(&x);
+            x = linear(&both, "attention.combine.weight");
+            x.iter_mut().for_each(|x| *x = x.tanh());
         }
         let x = linear(&x, "projection.weight");
         let head = if lstm.tied {

@@ -5,6 +5,7 @@
 
 pub mod hostile;
 pub mod lstm;
+pub mod rwkv;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,6 +91,9 @@ pub fn weights<A: Clone + Into<Architecture>>(model: &A, seed: u64) -> Weights {
             _ if name.ends_with("norm.weight") => (1.0, 0.2),
             _ if name.ends_with("norm.bias") => (0.0, 0.1),
             _ if name.ends_with(".bias") => (0.0, 1.0),
+            _ if name.contains(".mix_") => (0.5, 0.5),
+            _ if name.ends_with(".decay") => (-2.0, 3.0),
+            _ if name.ends_with(".bonus") => (0.0, 2.0),
             "embedding.weight" => (0.0, 0.15),
             "positions.weight" => (0.0, 0.5),
             _ => (0.0, 2.0 / (*shape.last().expect("a shape") as f32).sqrt()),

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use famam_shared::encoding::{Encoding, Spec, Token, TokenSet};
+use famam_shared::encoding::{Encoding, Spec, Token, TokenSet, mmm};
 use famam_shared::instrument::Instrument;
 use famam_shared::quantize;
 use famam_shared::score::{Key, Metre, Note, Score, Tempo, Ticks, Track};
@@ -93,8 +93,17 @@ pub fn random_score(rng: &mut ChaCha8Rng) -> Score {
 }
 
 /// Every encoding with these settings.
-pub fn specs(settings: &quantize::Settings) -> [Spec; 3] {
-    [Spec::Multitrack, Spec::Remi, Spec::Event].map(|spec| spec(settings.clone()))
+pub fn specs(settings: &quantize::Settings) -> [Spec; 4] {
+    let mmm = |music: quantize::Settings| {
+        Spec::Mmm(mmm::Settings {
+            // 1 to 4.
+            window_bars: 1 + (music.positions_per_bar / 4 + music.velocity_bins) % 4,
+            music,
+        })
+    };
+    let specs: [fn(quantize::Settings) -> Spec; 3] = [Spec::Multitrack, Spec::Remi, Spec::Event];
+    let [multitrack, remi, event] = specs.map(|spec| spec(settings.clone()));
+    [multitrack, remi, event, mmm(settings.clone())]
 }
 
 /// Every encoding with every one of [`settings`], with a number of its own.
@@ -139,7 +148,8 @@ pub fn walk(encoding: &dyn Encoding, rng: &mut ChaCha8Rng, target: usize) -> Vec
         if next.is_empty() {
             return stream;
         }
-        let token = if stream.len() > target && next.contains(eos) {
+        let only = next.len() == 1;
+        let token = if next.contains(eos) && (only || stream.len() > target) {
             eos
         } else {
             let mut tokens: Vec<_> = next.iter().filter(|&token| token != eos).collect();

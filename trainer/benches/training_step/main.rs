@@ -12,7 +12,7 @@ use std::time::Instant;
 use std::{env, fs};
 
 use famam_trainer::batches::Segment;
-use famam_trainer::config::training::Config;
+use famam_trainer::config::training::{Config, PositionsKind};
 use famam_trainer::model::Model;
 use famam_trainer::train::Workers;
 
@@ -53,13 +53,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let given = folder.path().join("weights");
     fs::write(&given, weights_and_tokens(&model, &segments)?)?;
-    let mut workers = Workers::new(model, &config, 2);
-    let mut number = 0;
-    let mut step = || {
-        number += 1;
-        let loss = workers.step(&config, &segments, number, RATE);
-        loss.ok_or("the loss is no number")
+    let stepper = |config: Config, model: Model| {
+        let mut workers = Workers::new(model, &config, 2);
+        let (segments, mut number) = (&segments, 0);
+        move || {
+            number += 1;
+            let loss = workers.step(&config, segments, number, RATE);
+            loss.ok_or("the loss is no number")
+        }
     };
+    let relative = Config {
+        positions: Some(PositionsKind::Relative),
+        ..config.clone()
+    };
+    let relative_model = Model::new(&relative.architecture(VOCABULARY), 1, tch::Device::Cpu);
+    let mut relative_step = stepper(relative, relative_model);
+    let mut step = stepper(config, model);
 
     let mut peer = Peer::start(include_str!("peer.py"), given.as_os_str(), "PyTorch 2.11");
     if let Err(error) = &peer {
@@ -74,11 +83,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let mut times = [const { Vec::new() }; 3];
-    for _ in 0..ROUNDS {
+    let mut times = [const { Vec::new() }; 4];
+    let timed = |step: &mut dyn FnMut() -> Result<f64, &'static str>| {
         let start = Instant::now();
-        step()?;
-        times[0].push(start.elapsed().as_secs_f64());
+        step().map(|_| start.elapsed().as_secs_f64())
+    };
+    timed(&mut relative_step)?;
+    for _ in 0..ROUNDS {
+        times[0].push(timed(&mut step)?);
+        times[3].push(timed(&mut relative_step)?);
         if let Ok(peer) = &mut peer {
             times[1].push(peer.ask("plain")?);
             times[2].push(peer.ask("fused")?);
@@ -91,7 +104,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let median = times.get(times.len() / 2);
         median.map(|seconds| (BATCH * TIME) as f64 / seconds)
     });
-    if let [Some(ours), Some(plain), Some(fused)] = speeds {
+    if let [Some(ours), _, _, Some(relative)] = speeds {
+        println!(
+            "figure | the same with relative attention, 512 distances | {relative:.0} tokens/s, {:.2} times rotary positions | \
+             at least 0.65",
+            relative / ours
+        );
+    }
+    if let [Some(ours), Some(plain), Some(fused), _] = speeds {
         println!(
             "figure | training step, 4 layers, d = 256, 8 x 512 tokens | {ours:.0} tokens/s, {:.2} times PyTorch's plain \
              attention, {:.2} times its fused | at least 0.95",

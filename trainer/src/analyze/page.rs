@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use famam_shared::key::NAMES;
+
 use super::Report;
 
 /// Bars of a histogram.
@@ -36,16 +38,13 @@ pub(super) fn page(report: &Report) -> String {
     section("Files by genre", chart(&report.genres()));
     section("Files by key", chart(&report.keys()));
     section("Files by metre", chart(&report.metres()));
-    let names = [
-        "C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B",
-    ];
     let classes = (0..12).map(|class| {
         let sounding: f64 = report
             .files
             .iter()
             .map(|file| file.pitch_classes[class])
             .sum();
-        (names[class].to_owned(), sounding.round() as usize)
+        (NAMES[class].to_owned(), sounding.round() as usize)
     });
     section(
         "Pitch classes, quarters",

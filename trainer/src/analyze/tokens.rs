@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use famam_shared::encoding::{Body, Encoding, SettingsError, Spec};
+use famam_shared::encoding::{Body, Encoding, SettingsError, Spec, Token, mmm};
 use famam_shared::quantize;
 use serde::Serialize;
 
@@ -20,11 +20,16 @@ pub(super) type Named = (&'static str, Box<dyn Encoding>);
 
 /// Every encoding with its defaults, by name.
 pub(super) fn encodings() -> Result<Vec<Named>, SettingsError> {
-    [Spec::Multitrack, Spec::Remi, Spec::Event]
-        .map(|spec| spec(quantize::Settings::default()))
-        .into_iter()
-        .map(|spec| Ok((spec.name(), spec.build(1)?)))
-        .collect()
+    let settings = quantize::Settings::default;
+    [
+        Spec::Multitrack(settings()),
+        Spec::Remi(settings()),
+        Spec::Event(settings()),
+        Spec::Mmm(mmm::Settings::default()),
+    ]
+    .into_iter()
+    .map(|spec| Ok((spec.name(), spec.build(1)?)))
+    .collect()
 }
 
 /// The lengths of a file.
@@ -37,20 +42,30 @@ pub(super) struct OfFile {
 }
 
 impl OfFile {
-    /// Of its bodies, which say `notes` notes.
-    pub(super) fn new(bodies: &[Body], notes: u64) -> Self {
+    /// Of its bodies, which say `notes` notes, as streams.
+    pub(super) fn new(encoding: &dyn Encoding, bodies: &[Body], notes: u64) -> Self {
+        let stream = |tokens: &[Token]| {
+            let mut stream = tokens.to_vec();
+            encoding.arrange(&mut stream);
+            stream
+        };
         let segments = bodies.iter().flat_map(|body| {
             let ends = body.bars.iter().copied().skip(SEGMENT_BARS);
             let ends = ends.step_by(SEGMENT_BARS).chain([body.tokens.len() as u32]);
             let begins = body.bars.iter().copied().step_by(SEGMENT_BARS);
-            std::iter::zip(begins, ends).map(|(begin, end)| end - begin)
+            let segment = |(begin, end)| stream(&body.tokens[begin as usize..end as usize]);
+            std::iter::zip(begins, ends).map(move |bars| segment(bars).len() as u32)
         });
         let segments = segments.collect();
-        let mut used: Vec<u16> = bodies.iter().flat_map(|body| body.tokens.clone()).collect();
+        let mut used: Vec<Token> = bodies
+            .iter()
+            .flat_map(|body| stream(&body.tokens))
+            .collect();
+        let tokens = used.len();
         used.sort_unstable();
         used.dedup();
         Self {
-            tokens: bodies.iter().map(|body| body.tokens.len()).sum(),
+            tokens,
             notes,
             bars: bodies.iter().map(|body| body.bars.len()).sum(),
             segments,
@@ -196,9 +211,9 @@ mod tests {
             bars: (0..19).map(|bar| bar * 10).collect(),
             ..Body::default()
         };
-        let file = OfFile::new(&[body], 50);
-        assert_eq!(file.segments, [80, 80, 30]);
         let encoding = &encodings().unwrap()[0].1;
+        let file = OfFile::new(&**encoding, &[body], 50);
+        assert_eq!(file.segments, [80, 80, 30]);
         let mut counts = Counts::new(&**encoding);
         counts.take(file);
         let tokens = counts.finish();

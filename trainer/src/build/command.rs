@@ -11,6 +11,7 @@ use super::{Error, build};
 use crate::config::dataset::{
     ClassName, Config, DropDuplicates, GenreFrom, MergeClasses, SmallGenres,
 };
+use crate::parallel;
 
 /// Builds a data set (one HDF5 file) from folders of MIDI files.
 ///
@@ -157,13 +158,13 @@ impl Args {
 /// Runs `famam-trainer build`.
 pub fn run(args: &Args) -> Result<(), Error> {
     let config = args.config()?;
-    let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let threads = args.threads.map_or_else(parallel::cores, NonZero::get);
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     if let Err(error) = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
         eprintln!("note: Ctrl+C will leave a hidden file beside the data set ({error})");
     }
-    let summary = build(&config, args.threads.unwrap_or(cores).get(), &stop)?;
+    let summary = build(&config, threads, &stop)?;
     if config.verbose {
         println!("{summary}\nwritten     {}", config.output_path);
     }

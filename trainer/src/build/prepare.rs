@@ -170,8 +170,6 @@ impl Prepared {
     /// The memory that it holds.
     pub fn bytes(&self) -> usize {
         let body = |body: &Body| 2 * body.tokens.capacity() + 8 * body.bars.capacity();
-        size_of::<Self>()
-            + self.fingerprints.sketch.bytes()
-            + self.bodies.iter().map(body).sum::<usize>()
+        size_of::<Self>() + self.fingerprints.bytes() + self.bodies.iter().map(body).sum::<usize>()
     }
 }

@@ -3,12 +3,13 @@
 //! All files of a song go into one split: else what validation measures is what training learned
 //! by heart. Files are of one song by name or table, and by what they say, whatever name or table
 //! says: by equal tokens (*exact* duplicates), by equal pitched notes in whatever key, tempo and
-//! instruments, or by most of their bars ([`near`](super::near)) (*near* duplicates).
+//! instruments, or by most of their bars ([`near`](super::near)) (*near* duplicates). Where each
+//! part is a piece, files that share a part are of one song, too, and no duplicates.
 
 use std::collections::{BTreeSet, HashMap};
 
 use famam_shared::encoding::Body;
-use famam_shared::score::Score;
+use famam_shared::score::{Score, Track};
 use sha2::{Digest, Sha256};
 
 use super::near::{Index, Sketch};
@@ -30,6 +31,9 @@ pub struct Fingerprints {
     pub tune: Option<Fingerprint>,
     /// Alike for files that share bars.
     pub sketch: Sketch,
+    /// Where each part is a piece, equal for parts of equal notes in whatever key, tempo and
+    /// instrument.
+    pub parts: Vec<Fingerprint>,
 }
 
 /// Equal for files of equal tokens.
@@ -44,36 +48,46 @@ pub fn content(bodies: &[Body]) -> Fingerprint {
 impl Fingerprints {
     /// Of a quantized score and its bodies.
     pub fn new(score: &Score, bodies: &[Body]) -> Self {
-        let pitched = score
-            .tracks
-            .iter()
-            .filter(|track| !track.instrument.is_drums());
-        let mut notes: Vec<(u32, u8)> = pitched
-            .flat_map(|track| &track.notes)
-            .map(|note| (note.start.0, note.pitch))
-            .collect();
-        notes.sort_unstable();
-        notes.dedup();
-        let tune = notes
-            .first()
-            .filter(|_| notes.len() >= NOTES_OF_A_TUNE)
-            .map(|&(at, pitch)| {
-                let relative = |&(start, key): &(u32, u8)| {
-                    let [a, b, c, d] = (start - at).to_le_bytes();
-                    [a, b, c, d, key.wrapping_sub(pitch)]
-                };
-                let mut bytes = Vec::with_capacity(5 * notes.len());
-                for note in &notes {
-                    bytes.extend_from_slice(&relative(note));
-                }
-                digest(&bytes)
-            });
+        let tracks = || score.tracks.iter();
+        let notes = notes(tracks().filter(|track| !track.instrument.is_drums()));
+        let parts = match bodies.len() == score.tracks.len() {
+            true => tracks()
+                .filter_map(|track| tune(&self::notes([track])))
+                .collect(),
+            false => Vec::new(),
+        };
         Self {
             content: content(bodies),
-            tune,
+            tune: tune(&notes),
             sketch: Sketch::new(score, &notes),
+            parts,
         }
     }
+
+    /// The memory that they hold.
+    pub fn bytes(&self) -> usize {
+        self.sketch.bytes() + size_of_val(&self.parts[..])
+    }
+}
+
+/// Starts in ticks and pitches of what some tracks play together, ascending, each once.
+fn notes<'a>(tracks: impl IntoIterator<Item = &'a Track>) -> Vec<(u32, u8)> {
+    let notes = tracks.into_iter().flat_map(|track| &track.notes);
+    let mut notes: Vec<_> = notes.map(|note| (note.start.0, note.pitch)).collect();
+    notes.sort_unstable();
+    notes.dedup();
+    notes
+}
+
+/// Equal for notes that are the same, seen from the first of them; `None` for few.
+fn tune(notes: &[(u32, u8)]) -> Option<Fingerprint> {
+    let &(at, pitch) = notes.first().filter(|_| notes.len() >= NOTES_OF_A_TUNE)?;
+    let mut bytes = Vec::with_capacity(5 * notes.len());
+    for &(start, key) in notes {
+        bytes.extend((start - at).to_le_bytes());
+        bytes.push(key.wrapping_sub(pitch));
+    }
+    Some(digest(&bytes))
 }
 
 fn digest(bytes: &[u8]) -> Fingerprint {
@@ -111,6 +125,7 @@ pub struct Songs {
     by_key: HashMap<String, u32>,
     by_content: HashMap<Fingerprint, u32>,
     by_tune: HashMap<Fingerprint, u32>,
+    by_part: HashMap<Fingerprint, u32>,
     /// All files but those whose content came before.
     sketches: Index,
     /// Which file each of them is.
@@ -130,6 +145,10 @@ impl Songs {
         if by_content != file {
             self.join(by_content, file);
             return Some(Duplicate::Exact);
+        }
+        for &part in &fingerprints.parts {
+            let by_part = *self.by_part.entry(part).or_insert(file);
+            self.join(by_part, file);
         }
         let by_tune = fingerprints
             .tune
@@ -279,6 +298,7 @@ mod tests {
             content,
             tune: (tune > 0).then_some([tune; 16]),
             sketch: Sketch::default(),
+            parts: Vec::new(),
         }
     }
 

@@ -13,11 +13,7 @@ use crate::dataset;
 const HASH: &str = "famam.hash";
 
 /// The file of `tensors`, with `text` under `key`; or what is wrong with them.
-pub(crate) fn pack(
-    key: &str,
-    text: &str,
-    tensors: &[(String, Tensor)],
-) -> Result<Vec<u8>, String> {
+pub(crate) fn pack(key: &str, text: &str, tensors: &[(String, Tensor)]) -> Result<Vec<u8>, String> {
     let mut data = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let tensor = tensor

@@ -8,9 +8,11 @@
 use std::ops::Range;
 use std::path::Path;
 
-use famam_shared::encoding::Spec;
+use famam_shared::encoding::{Spec, mmm};
 use famam_shared::quantize;
 use serde::{Deserialize, Serialize};
+
+use super::JsonError;
 
 mod check;
 mod instruments;
@@ -95,6 +97,8 @@ pub struct Config {
     pub metre_in_head: bool,
     /// Whether a stream's head may say the tempo of its first bar, as a condition.
     pub tempo_in_head: bool,
+    /// Bars that `mmm` says together, track by track.
+    pub window_bars: u16,
     /// Share of the songs that go to validation.
     pub validation_fraction: f64,
     /// Share of the songs that go to test.
@@ -136,6 +140,8 @@ pub enum EncoderType {
     Event,
     /// All tracks in one sequence.
     Multitrack,
+    /// All tracks in one sequence, window by window and track by track.
+    Mmm,
 }
 
 impl EncoderType {
@@ -145,6 +151,7 @@ impl EncoderType {
             Spec::Multitrack(_) => Self::Multitrack,
             Spec::Remi(_) => Self::Remi,
             Spec::Event(_) => Self::Event,
+            Spec::Mmm(_) => Self::Mmm,
         }
     }
 }
@@ -231,6 +238,7 @@ impl Default for Config {
             velocity_bins: 32,
             metre_in_head: false,
             tempo_in_head: false,
+            window_bars: 4,
             validation_fraction: 0.05,
             test_fraction: 0.0,
             genre_from: GenreFrom::Table,
@@ -266,7 +274,7 @@ pub enum Error {
         /// The config.
         path: String,
         /// What is wrong where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// A field has a value that it cannot have.
     #[error("{field} is {value}: {expected}")]
@@ -293,7 +301,7 @@ impl Config {
 
     /// The config in `text`, which is called `name` in errors.
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
-        serde_json::from_str(text).map_err(|source| Error::Json {
+        super::parse(text).map_err(|source| Error::Json {
             path: name.to_owned(),
             source,
         })
@@ -317,6 +325,10 @@ impl Config {
             EncoderType::Multitrack => Spec::Multitrack(settings),
             EncoderType::Remi => Spec::Remi(settings),
             EncoderType::Event => Spec::Event(settings),
+            EncoderType::Mmm => Spec::Mmm(mmm::Settings {
+                music: settings,
+                window_bars: self.window_bars,
+            }),
         }
     }
 

@@ -6,11 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Transformer};
+use famam_shared::architecture::{Activation, Architecture, Lstm, Positions, Rwkv, Transformer};
 use serde::{Deserialize, Serialize};
+
+use super::JsonError;
 
 mod check;
 pub mod embeddings;
+mod lora;
+
+pub use lora::Lora;
 
 /// What is watched.
 const VAL_LOSS: &str = "val_loss";
@@ -45,7 +50,7 @@ pub struct Config {
     pub bidirectional: bool,
     /// Dropout on what an LSTM's layers recall, one mask a sequence.
     pub recurrent_dropout: f64,
-    /// Segments in a step; `batch_tokens` overrides it.
+    /// Segments in a step, of each rank where there are several; `batch_tokens` overrides it.
     pub batch_size: usize,
     /// Passes over as many tokens as the training split has; `steps` overrides it.
     pub epochs: u64,
@@ -122,6 +127,8 @@ pub struct Config {
     pub kv_heads: Option<usize>,
     /// The feed-forward network's nonlinearity.
     pub activation: Activation,
+    /// How many of its last outputs an LSTM reads by attention; it has none where nothing is said.
+    pub attention_window: Option<usize>,
     /// Whether the head's weights are the embedding's.
     pub tied: bool,
     /// What embeddings are multiplied by; sqrt(d_model), as in Famam, where nothing is said.
@@ -138,7 +145,7 @@ pub struct Config {
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
-    /// Tokens of a step, about; overrides `batch_size`.
+    /// Tokens of a step, about, of each rank where there are several; overrides `batch_size`.
     pub batch_tokens: Option<usize>,
     /// Batches whose gradients are added up into one step.
     pub accumulation_steps: usize,
@@ -146,6 +153,11 @@ pub struct Config {
     pub micro_batch_tokens: usize,
     /// What the blocks multiply in; all else, the weights and the head are 32-bit.
     pub precision: Precision,
+    /// Runs each layer again when its gradients are taken instead of keeping what it computed: less
+    /// memory, more time, the same losses.
+    pub gradient_checkpointing: bool,
+    /// Trains low-rank adapters of a model that was trained before, not its weights.
+    pub lora: Option<Lora>,
     /// Optimizer steps; overrides `epochs`.
     pub steps: Option<u64>,
     /// Share of `learning_rate` at which cosine and exponential end.
@@ -167,6 +179,9 @@ pub struct Config {
     pub tempo_dropout: f64,
     /// Probability that a segment begins where its piece does; others begin at any bar.
     pub piece_start: f64,
+    /// How often bars of a segment are left open and filled in after all others, where the encoding can
+    /// say that.
+    pub fill_in: f64,
     /// 0: genres are drawn by how much music they have; 1: all alike.
     pub genre_balance: f64,
     /// 0: pieces of a genre are drawn by how much music they have; 1: all alike.
@@ -191,6 +206,8 @@ pub enum ModelType {
     Transformer,
     /// [`Lstm`].
     Lstm,
+    /// [`Rwkv`].
+    Rwkv,
 }
 
 /// What turns gradients into steps.
@@ -263,6 +280,8 @@ pub enum ConditioningKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
+    /// bfloat16 on a CUDA GPU, 32-bit floats elsewhere.
+    Auto,
     /// 32-bit floats.
     Fp32,
     /// bfloat16: twice as fast where the processor has it (AVX512-BF16, AMX), slower where not.
@@ -323,6 +342,7 @@ impl Default for Config {
             rotary_theta: 10_000.0,
             kv_heads: None,
             activation: Activation::Gelu,
+            attention_window: None,
             tied: false,
             embedding_scale: None,
             logit_scale: 1.0,
@@ -333,7 +353,9 @@ impl Default for Config {
             batch_tokens: None,
             accumulation_steps: 1,
             micro_batch_tokens: 2048,
-            precision: Precision::Fp32,
+            precision: Precision::Auto,
+            gradient_checkpointing: false,
+            lora: None,
             steps: None,
             final_learning_rate: 0.0,
             transpose: None,
@@ -344,6 +366,7 @@ impl Default for Config {
             metre_dropout: 0.25,
             tempo_dropout: 0.25,
             piece_start: 0.125,
+            fill_in: 0.25,
             genre_balance: 0.5,
             piece_balance: 0.5,
             source_weights: BTreeMap::new(),
@@ -372,7 +395,7 @@ pub enum Error {
         /// The file.
         path: String,
         /// What is wrong, and where.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// Supported later.
     #[error("{field} is {value}, which is not supported yet: {instead}")]
@@ -392,7 +415,7 @@ pub enum Error {
         /// Its value.
         value: String,
         /// What would be right.
-        expected: &'static str,
+        expected: String,
     },
 }
 
@@ -404,12 +427,21 @@ impl Config {
             path: name(),
             source,
         })?;
-        let config: Self = serde_json::from_str(&text).map_err(|source| Error::Json {
+        let config: Self = super::parse(&text).map_err(|source| Error::Json {
             path: name(),
             source,
         })?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The config of one process that does what so many ranks with this one do together.
+    pub fn of_ranks(self, ranks: usize) -> Self {
+        Self {
+            batch_size: self.batch_size.saturating_mul(ranks),
+            batch_tokens: self.batch_tokens.map(|tokens| tokens.saturating_mul(ranks)),
+            ..self
+        }
     }
 
     /// What the config asks for that changes neither model nor loss and is not done.
@@ -452,6 +484,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.transformer(vocabulary).into(),
             ModelType::Lstm => self.lstm(vocabulary).into(),
+            ModelType::Rwkv => self.rwkv(vocabulary).into(),
         }
     }
 
@@ -460,8 +493,22 @@ impl Config {
             vocabulary,
             d_model: self.d_model,
             units: self.lstm_units.clone(),
+            attention_window: self.attention_window,
             tied: self.tied,
             embedding_scale: self.scale(),
+            logit_scale: self.logit_scale,
+            conditioning_scale: self.added(),
+        }
+    }
+
+    fn rwkv(&self, vocabulary: usize) -> Rwkv {
+        Rwkv {
+            vocabulary,
+            layers: self.num_layers,
+            d_model: self.d_model,
+            d_ff: self.d_ff,
+            tied: self.tied,
+            embedding_scale: self.embedding_scale.unwrap_or(1.0),
             logit_scale: self.logit_scale,
             conditioning_scale: self.added(),
         }
@@ -531,6 +578,13 @@ impl Config {
             Architecture::Lstm(lstm) => Self {
                 model_type: ModelType::Lstm,
                 lstm_units: lstm.units.clone(),
+                attention_window: lstm.attention_window,
+                ..config
+            },
+            Architecture::Rwkv(rwkv) => Self {
+                model_type: ModelType::Rwkv,
+                num_layers: rwkv.layers,
+                d_ff: rwkv.d_ff,
                 ..config
             },
         }

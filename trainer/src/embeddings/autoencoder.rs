@@ -74,7 +74,10 @@ impl Sizes {
         maps.push(("output".to_owned(), [window * width, hidden]));
         let both = maps.into_iter().flat_map(|(name, [out, input])| {
             [
-                (format!("{PREFIX}{name}.weight"), vec![out as i64, input as i64]),
+                (
+                    format!("{PREFIX}{name}.weight"),
+                    vec![out as i64, input as i64],
+                ),
                 (format!("{PREFIX}{name}.bias"), vec![out as i64]),
             ]
         });
@@ -200,7 +203,11 @@ impl Autoencoder {
     ) -> Option<Tensor> {
         let window = self.sizes.window;
         let windows = streams.flat_map(|stream| stream.chunks_exact(window));
-        let ids: Vec<i64> = windows.take(most).flatten().map(|&t| i64::from(t)).collect();
+        let ids: Vec<i64> = windows
+            .take(most)
+            .flatten()
+            .map(|&t| i64::from(t))
+            .collect();
         let shape = [(ids.len() / window) as i64, window as i64];
         let device = self.embedding().device();
         (!ids.is_empty()).then(|| Tensor::from_slice(&ids).view(shape).to_device(device))
@@ -223,7 +230,11 @@ impl Autoencoder {
         for (i, ((_, weight), slot)) in std::iter::zip(&self.weights, &mut self.slots).enumerate() {
             let mut gradient = weight.grad();
             if value.is_finite() {
-                let rate = if i == embedding { rate / EMBEDDING_SCALE } else { rate };
+                let rate = if i == embedding {
+                    rate / EMBEDDING_SCALE
+                } else {
+                    rate
+                };
                 let step = Step {
                     number,
                     rate,

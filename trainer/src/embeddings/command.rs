@@ -1,6 +1,7 @@
 //! `pretrain-embeddings`: a data set to a file of embeddings.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,6 @@ use crate::batches::{Draw, Music, Purpose, Segment};
 use crate::config::training::Config;
 use crate::dataset::{self, Dataset};
 use crate::parallel::each;
-use crate::train;
 
 /// Between two lines of progress.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -111,7 +111,17 @@ pub enum Error {
 /// Runs `famam-trainer pretrain-embeddings`.
 pub fn run(args: &Args) -> Result<(), Error> {
     let music = Music::read(&Dataset::open(&args.dataset)?)?;
-    let stop = train::stop_on_signal();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nwriting what was learned; again to stop at once");
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("note: Ctrl+C will not save ({error})");
+    }
     let learned = learn(args, &music, &stop)?;
     learned.write(&args.output)?;
     eprintln!("wrote {}", args.output.display());
@@ -140,9 +150,8 @@ pub fn learn(args: &Args, music: &Music, stop: &AtomicBool) -> Result<Embeddings
     let validation = Draw::new(&config, music, &music.validation).unshifted();
     let windows = |autoencoder: &Autoencoder, draw: &Draw, purpose, count: usize| {
         // Pieces may be shorter than their share: what is drawn is bounded, not awaited.
-        let enough = |segments: usize, tokens: usize| {
-            tokens >= 2 * count * window || segments >= 4 * count
-        };
+        let enough =
+            |segments: usize, tokens: usize| tokens >= 2 * count * window || segments >= 4 * count;
         let segments: Vec<Segment> = draw.segments(purpose, enough);
         let streams = segments.iter().map(|segment| &segment.tokens[..]);
         autoencoder.windows(streams, count)

@@ -35,6 +35,10 @@ pub(super) fn data_set(
         velocity_bins: settings.velocity_bins,
         metre_in_head: settings.metre_in_head,
         tempo_in_head: settings.tempo_in_head,
+        window_bars: match spec {
+            encoding::Spec::Mmm(settings) => settings.window_bars,
+            _ => Config::default().window_bars,
+        },
         small_genres: SmallGenres::Any,
         min_files_per_genre: 1,
         ..Config::default()

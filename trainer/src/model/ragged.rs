@@ -64,7 +64,16 @@ impl Ragged {
             scored.extend((first - 1..inputs).map(|i| (begin + i) as i64));
             targets.extend(sequence[first..].iter().map(|&token| i64::from(token)));
         }
-        let tensor = |indices: Vec<i64>| Tensor::from_slice(&indices).to_device(device);
+        let tensor = |indices: Vec<i64>| {
+            let indices = Tensor::from_slice(&indices);
+            match device.is_cuda() {
+                // From memory that the GPU reads by itself, while this goes on.
+                true => indices
+                    .pin_memory(device)
+                    .to_device_(device, Kind::Int64, true, false),
+                false => indices.to_device(device),
+            }
+        };
         Self {
             ids: tensor(ids),
             conditions: ends.conditioning_scale.map(|_| Conditions {

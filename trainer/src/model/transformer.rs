@@ -1,43 +1,25 @@
 //! The Transformer of [`famam_shared::architecture`].
 
+use std::rc::Rc;
+
 use famam_shared::architecture::{self, Activation, Positions};
 use tch::{Device, Kind, Tensor};
 
-use super::{Backbone, Dropout, Named, linear};
+use super::norm::Norm;
+use super::{Backbone, Dropout, Linear, Named, Tape};
 
-/// The epsilon of all layer norms.
-const NORM_EPS: f64 = 1e-5;
 /// Standard deviation of a fresh weight (Radford et al. 2019, *GPT-2*).
 const INIT_STD: f64 = 0.02;
 
-/// Weight and bias of a layer norm.
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Norm {
-    fn apply(&self, x: &Tensor) -> Tensor {
-        let width = self.weight.size();
-        x.layer_norm(
-            &width[..],
-            Some(&self.weight),
-            Some(&self.bias),
-            NORM_EPS,
-            false,
-        )
-    }
-}
-
 struct Layer {
     attention_norm: Norm,
-    qkv: Tensor,
+    qkv: Linear,
     relative: Option<Tensor>,
-    out: Tensor,
+    out: Linear,
     feed_forward_norm: Norm,
-    gate: Option<Tensor>,
-    up: Tensor,
-    down: Tensor,
+    gate: Option<Linear>,
+    up: Linear,
+    down: Linear,
 }
 
 /// The blocks, their norms and their positions.
@@ -71,19 +53,16 @@ pub(super) fn fresh(
 
 impl Transformer {
     pub(super) fn new(t: &architecture::Transformer, named: &Named) -> Self {
-        let norm = |name: &str| Norm {
-            weight: named.get(&format!("{name}.weight")),
-            bias: named.get(&format!("{name}.bias")),
-        };
+        let norm = |name: &str| Norm::new(named, name);
         let layers = (0..t.layers).map(|l| Layer {
             attention_norm: norm(&format!("layers.{l}.attention_norm")),
-            qkv: named.get(&format!("layers.{l}.qkv.weight")),
+            qkv: named.linear(&format!("layers.{l}.qkv.weight")),
             relative: named.find(&format!("layers.{l}.relative.weight")),
-            out: named.get(&format!("layers.{l}.out.weight")),
+            out: named.linear(&format!("layers.{l}.out.weight")),
             feed_forward_norm: norm(&format!("layers.{l}.feed_forward_norm")),
-            gate: named.find(&format!("layers.{l}.gate.weight")),
-            up: named.get(&format!("layers.{l}.up.weight")),
-            down: named.get(&format!("layers.{l}.down.weight")),
+            gate: named.find_linear(&format!("layers.{l}.gate.weight")),
+            up: named.linear(&format!("layers.{l}.up.weight")),
+            down: named.linear(&format!("layers.{l}.down.weight")),
         });
         Self {
             architecture: t.clone(),
@@ -97,11 +76,19 @@ impl Transformer {
 impl Backbone for Transformer {
     /// Dropout falls on the embeddings with their positions and on what each branch adds (Vaswani et
     /// al. 2017, section 5.4).
-    fn hidden(&self, mut x: Tensor, lengths: &[i64], kind: Kind, dropout: &mut Dropout) -> Tensor {
+    fn hidden<'a>(
+        &'a self,
+        mut x: Tensor,
+        lengths: &'a [i64],
+        kind: Kind,
+        dropout: &mut Dropout,
+        tape: &mut Tape<'a>,
+    ) -> Tensor {
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let rotation = match self.architecture.positions {
             Positions::Rotary { theta } => {
-                Some(self.rotation(f64::from(theta), lengths, longest, x.device()))
+                let rotation = self.rotation(f64::from(theta), lengths, longest, x.device());
+                Some(Rc::new(rotation))
             }
             _ => None,
         };
@@ -110,22 +97,40 @@ impl Backbone for Transformer {
         }
         x = dropout.apply(x);
         for layer in &self.layers {
-            let h = layer.attention_norm.apply(&x);
-            let attended = self.attention(layer, &h, lengths, rotation.as_ref(), kind);
-            x = &x + dropout.apply(linear(&attended, &layer.out, kind).to_kind(Kind::Float));
-            let h = layer.feed_forward_norm.apply(&x);
-            let up = linear(&h, &layer.up, kind);
-            let inner = match (&layer.gate, self.architecture.activation) {
-                (Some(gate), Activation::SwiGlu) => linear(&h, gate, kind).silu() * up,
-                _ => up.gelu("none"),
-            };
-            x = &x + dropout.apply(linear(&inner, &layer.down, kind).to_kind(Kind::Float));
+            let rotation = rotation.clone();
+            x = tape.layer(x, dropout, move |x, dropout| {
+                self.layer(layer, x, lengths, rotation.as_deref(), kind, dropout)
+            });
         }
         self.final_norm.apply(&x)
     }
 }
 
 impl Transformer {
+    /// Hidden states after a layer, of those before it.
+    fn layer(
+        &self,
+        layer: &Layer,
+        x: &Tensor,
+        lengths: &[i64],
+        rotation: Option<&(Tensor, Tensor)>,
+        kind: Kind,
+        dropout: &mut Dropout,
+    ) -> Tensor {
+        let h = layer.attention_norm.apply(x);
+        let attended = self.attention(layer, &h, lengths, rotation, kind, dropout);
+        let branch = layer.out.apply(&attended, kind, dropout);
+        let x = x + dropout.apply(branch.to_kind(Kind::Float));
+        let h = layer.feed_forward_norm.apply(&x);
+        let up = layer.up.apply(&h, kind, dropout);
+        let inner = match (&layer.gate, self.architecture.activation) {
+            (Some(gate), Activation::SwiGlu) => gate.apply(&h, kind, dropout).silu() * up,
+            _ => up.gelu("none"),
+        };
+        let branch = layer.down.apply(&inner, kind, dropout);
+        x + dropout.apply(branch.to_kind(Kind::Float))
+    }
+
     /// Cosines and signed sines `[tokens, 1, head_dim]` of each token's position.
     fn rotation(
         &self,
@@ -173,6 +178,7 @@ impl Transformer {
         lengths: &[i64],
         rotation: Option<&(Tensor, Tensor)>,
         kind: Kind,
+        dropout: &mut Dropout,
     ) -> Tensor {
         let (heads, kv) = (
             self.architecture.heads as i64,
@@ -180,7 +186,7 @@ impl Transformer {
         );
         let (width, group) = (self.architecture.head_dim() as i64, heads / kv);
         let tokens = h.size()[0];
-        let qkv = linear(h, &layer.qkv, kind).to_kind(Kind::Float);
+        let qkv = layer.qkv.apply(h, kind, dropout).to_kind(Kind::Float);
         let qkv = qkv.view([tokens, heads + 2 * kv, width]);
         let parts = qkv.split_with_sizes([heads + kv, kv], 1);
         let (mut qk, v) = (parts[0].shallow_clone(), &parts[1]);
@@ -189,6 +195,10 @@ impl Transformer {
             qk = (&qk * cos).addcmul(&qk.roll([width / 2], [2]), sin);
         }
         let qk = qk.split_with_sizes([heads, kv], 1);
+        if layer.relative.is_none() && h.device().is_cuda() {
+            let [q, k, v] = [&qk[0], &qk[1], v].map(|x| x.to_kind(kind));
+            return fused_attention(&q, &k, &v, lengths);
+        }
         let q = &qk[0] * (width as f64).powf(-0.5);
         let sequences = |x: &Tensor| x.to_kind(kind).split_with_sizes(lengths, 0);
         let (q, k, v) = (sequences(&q), sequences(&qk[1]), sequences(v));
@@ -218,6 +228,34 @@ fn ragged(table: &Tensor, lengths: &[i64]) -> Tensor {
     Tensor::cat(&parts, 0)
 }
 
+/// What all sequences read `[tokens, heads · head_dim]` with queries `[tokens, heads, head_dim]`, keys and
+/// values `[tokens, kv_heads, head_dim]`, without a bias: by torch's fused kernels (Dao 2023,
+/// *FlashAttention-2*), which compute no score above the diagonal and keep none. Sequences are filled up
+/// to the longest at their ends, which no token before sees.
+fn fused_attention(q: &Tensor, k: &Tensor, v: &Tensor, lengths: &[i64]) -> Tensor {
+    let batch = |x: &Tensor| {
+        let sequences = x.split_with_sizes(lengths, 0);
+        Tensor::pad_sequence(&sequences, true, 0.0, "right").transpose(1, 2)
+    };
+    let (heads, kv) = (q.size()[1], k.size()[1]);
+    let read = Tensor::scaled_dot_product_attention::<&Tensor>(
+        &batch(q),
+        &batch(k),
+        &batch(v),
+        None,
+        0.0,
+        true,
+        None,
+        heads != kv,
+    );
+    let read = read.transpose(1, 2).flatten(2, 3);
+    let sequences = std::iter::zip(0.., lengths);
+    let sequences: Vec<Tensor> = sequences
+        .map(|(i, &length)| read.get(i).narrow(0, 0, length))
+        .collect();
+    Tensor::cat(&sequences, 0)
+}
+
 /// Queries of a block of causal attention: the products above the diagonal that are computed in
 /// vain are a block wide.
 const QUERY_BLOCK: i64 = 256;
@@ -228,7 +266,12 @@ const QUERY_BLOCK: i64 = 256;
 ///
 /// The heads that share a key/value head are one product. On a CPU this takes half the time of
 /// torch's `scaled_dot_product_attention` (which knows neither that nor fast bfloat16).
-fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, bias: Option<&Tensor>) -> Tensor {
+pub(super) fn causal_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    bias: Option<&Tensor>,
+) -> Tensor {
     let size = q.size();
     let (kv, group, time, width) = (size[0], size[1], size[2], size[3]);
     let mut read = Vec::new();
@@ -280,4 +323,45 @@ fn relative_bias(q: &Tensor, table: &Tensor) -> Tensor {
         .constant_pad_nd([1, 0])
         .view([kv, group, time + 1, time]);
     padded.narrow(2, 1, time) + later([time, time], 1, q)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fused_attention_is_the_same_attention() {
+        let (lengths, width) = ([5, 300, 1, 40], 8);
+        let tokens = lengths.iter().sum::<i64>();
+        for (heads, kv) in [(4, 4), (4, 2), (4, 1)] {
+            let draw = |heads: i64| {
+                let drawn = Tensor::randn([tokens, heads, width], (Kind::Float, Device::Cpu));
+                drawn.set_requires_grad(true)
+            };
+            let (q, k, v) = (draw(heads), draw(kv), draw(kv));
+            let fused = fused_attention(&q, &k, &v, &lengths);
+            let scaled = &q * (width as f64).powf(-0.5);
+            let sequences = |x: &Tensor| x.split_with_sizes(lengths, 0);
+            let (qs, ks, vs) = (sequences(&scaled), sequences(&k), sequences(&v));
+            let own: Vec<Tensor> = std::iter::zip(0.., lengths)
+                .map(|(i, length): (usize, i64)| {
+                    let q = qs[i]
+                        .view([length, kv, heads / kv, width])
+                        .permute([1, 2, 0, 3]);
+                    causal_attention(&q, &ks[i].transpose(0, 1), &vs[i].transpose(0, 1), None)
+                })
+                .collect();
+            let own = Tensor::cat(&own, 0);
+            let weights = own.detach().randn_like();
+            let gradients = |read: &Tensor| {
+                let sum = (read * &weights).sum(None);
+                Tensor::run_backward(&[sum], &[&q, &k, &v], true, false)
+            };
+            let apart = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+            assert!(apart(&fused, &own) < 1e-5, "{heads} and {kv} heads");
+            for (a, b) in std::iter::zip(gradients(&fused), gradients(&own)) {
+                assert!(apart(&a, &b) < 1e-4, "{heads} and {kv} heads");
+            }
+        }
+    }
 }

@@ -102,8 +102,9 @@ impl Log {
                 ("curves.svg", curves::picture(history)),
             ] {
                 if let Err(error) = write_file::write(self.folder.join(name), text.as_bytes()) {
-                    eprintln!("note: {error}");
+                    eprintln!("note: {error}; no more is written of the curves");
                     self.history = false;
+                    break;
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::ranks::Ranks;
 use crate::checkpoint::{Progress, Record, State};
 
 /// Between two lines where there is no terminal.
@@ -12,6 +13,8 @@ const BETWEEN_LINES: Duration = Duration::from_secs(30);
 
 /// The progress of a run.
 pub(super) struct Display {
+    /// Of several ranks one speaks.
+    silent: bool,
     bar: Option<ProgressBar>,
     line: Instant,
     steps: u64,
@@ -22,8 +25,9 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn new(state: &State, steps: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    pub(super) fn new(state: &State, steps: u64, ranks: &Ranks) -> Self {
+        let silent = !ranks.leads();
+        let bar = (std::io::stderr().is_terminal() && !silent).then(|| {
             let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg}");
             let bar = ProgressBar::new(steps);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -31,6 +35,7 @@ impl Display {
             bar
         });
         let display = Self {
+            silent,
             bar,
             line: Instant::now(),
             steps,
@@ -39,10 +44,14 @@ impl Display {
             seconds: None,
         };
         display.say(&format!(
-            "{}: {} parameters, {} steps",
+            "{}: {} parameters, {} steps{}",
             state.config.model_name,
             state.architecture.parameters(),
-            steps
+            steps,
+            match ranks.count() {
+                1 => String::new(),
+                count => format!(", {count} ranks"),
+            }
         ));
         display
     }
@@ -75,7 +84,7 @@ impl Display {
             }
             None if self.line.elapsed() >= BETWEEN_LINES => {
                 self.line = Instant::now();
-                eprintln!("step {}/{}: {message}", progress.step, self.steps);
+                self.say(&format!("step {}/{}: {message}", progress.step, self.steps));
             }
             None => {}
         }
@@ -103,6 +112,7 @@ impl Display {
     fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
+            None if self.silent => {}
             None => eprintln!("{line}"),
         }
     }

@@ -98,6 +98,18 @@ pub fn config(input: &Path, output: &Path) -> Config {
     }
 }
 
+/// What builds all of the music at hand into `folder`, where `FAMAM_DATA` says where the music is.
+pub fn corpus(folder: &Path) -> Option<Config> {
+    let Some(data) = std::env::var_os("FAMAM_DATA") else {
+        eprintln!("skipped: FAMAM_DATA is not set");
+        return None;
+    };
+    Some(Config {
+        max_tracks: 64,
+        ..config(&Path::new(&data).join("train"), &folder.join("set.h5"))
+    })
+}
+
 /// The data set that `config` describes.
 pub fn built(config: &Config) -> (Summary, Dataset) {
     let summary = build(config, 2, &AtomicBool::new(false)).unwrap();

@@ -1,5 +1,7 @@
 //! What a training config may say.
 
+use serde::Serialize;
+
 use super::{Config, Distribution, Error, ModelType, ScheduleKind};
 
 impl Config {
@@ -31,7 +33,7 @@ impl Config {
             ("validation_segments", self.validation_segments, 1 << 20),
         ] {
             if size == 0 || size > most {
-                return value(field, size.to_string(), "a size from 1 up, within reason");
+                return value(field, size.to_string(), format!("1 to {most}"));
             }
         }
         if self.max_seq_length < 16 {
@@ -45,6 +47,7 @@ impl Config {
         match self.model_type {
             ModelType::Transformer => self.check_transformer()?,
             ModelType::Lstm => self.check_lstm()?,
+            ModelType::Rwkv => {}
         }
         for (field, number) in [
             ("dropout_rate", self.dropout_rate),
@@ -67,6 +70,7 @@ impl Config {
             ("metre_dropout", self.metre_dropout),
             ("tempo_dropout", self.tempo_dropout),
             ("piece_start", self.piece_start),
+            ("fill_in", self.fill_in),
             ("genre_balance", self.genre_balance),
             ("piece_balance", self.piece_balance),
             ("final_learning_rate", self.final_learning_rate),
@@ -75,6 +79,9 @@ impl Config {
             if !(0.0..=1.0).contains(&number) {
                 return value(field, number.to_string(), "a number from 0 to 1");
             }
+        }
+        if let Some(lora) = &self.lora {
+            lora.check()?;
         }
         if self.lr_schedule_type == ScheduleKind::Exponential && self.final_learning_rate == 0.0 {
             let expected = "above 0 with the schedule exponential, which never reaches 0";
@@ -109,19 +116,16 @@ impl Config {
             .transpose
             .is_some_and(|(low, high)| low > high || low < -127 || high > 127)
         {
-            let expected = "the lowest and the highest shift in semitones";
-            return value("transpose", format!("{:?}", self.transpose), expected);
+            let expected = "the lowest and the highest shift in semitones, -127 to 127, or null";
+            return value("transpose", json(&self.transpose), expected);
         }
         if self
             .source_weights
             .values()
             .any(|weight| !(weight.is_finite() && *weight >= 0.0))
         {
-            return value(
-                "source_weights",
-                "a negative weight".to_owned(),
-                "0 or more each",
-            );
+            let weights = json(&self.source_weights);
+            return value("source_weights", weights, "0 or more each");
         }
         for (field, number) in [
             ("epochs", Some(self.epochs)),
@@ -135,6 +139,7 @@ impl Config {
         }
         Ok(())
     }
+
     fn check_transformer(&self) -> Result<(), Error> {
         if !self.d_model.is_multiple_of(2 * self.num_heads) {
             let expected = "a multiple of 2 num_heads";
@@ -145,11 +150,7 @@ impl Config {
             .is_multiple_of(self.kv_heads.unwrap_or(1).max(1))
             || self.kv_heads == Some(0)
         {
-            return value(
-                "kv_heads",
-                format!("{:?}", self.kv_heads),
-                "a divisor of num_heads",
-            );
+            return value("kv_heads", json(&self.kv_heads), "a divisor of num_heads");
         }
         Ok(())
     }
@@ -164,16 +165,27 @@ impl Config {
             || !units.iter().all(|units| (1..=8192).contains(units))
         {
             let expected = "1 to 128 layers of 1 to 8,192 units each";
-            return value("lstm_units", format!("{units:?}"), expected);
+            return value("lstm_units", json(units), expected);
+        }
+        if let Some(window) = self.attention_window
+            && !(2..=self.max_seq_length.min(4096)).contains(&window)
+        {
+            let expected = "from 2 to max_seq_length, at most 4,096";
+            return value("attention_window", window.to_string(), expected);
         }
         Ok(())
     }
 }
 
-fn value(field: &'static str, value: String, expected: &'static str) -> Result<(), Error> {
+fn value(field: &'static str, value: String, expected: impl Into<String>) -> Result<(), Error> {
     Err(Error::Value {
         field,
         value,
-        expected,
+        expected: expected.into(),
     })
+}
+
+/// A value as the config says it.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

@@ -47,7 +47,7 @@ impl Config {
             Some(Embeddings { file, .. }) if file.is_empty() => Err(Error::Value {
                 field: "embeddings.file",
                 value: "\"\"".to_owned(),
-                expected: "a file that famam-trainer pretrain-embeddings wrote",
+                expected: "a file that famam-trainer pretrain-embeddings wrote".to_owned(),
             }),
             _ => Ok(()),
         }
