@@ -5,7 +5,7 @@ mod model;
 
 use std::sync::Arc;
 
-use famam_shared::architecture::{Architecture, Lstm, Transformer};
+use famam_shared::architecture::{Architecture, Lstm, Rwkv, Transformer};
 use famam_shared::encoding::{PAD, Token};
 use famam_shared::engine::{Engine, EngineError};
 use famam_shared::manifest::Precision;
@@ -133,6 +133,22 @@ fn conditions_are_added_to_every_token() {
             });
         });
     }
+}
+
+#[test]
+fn conditions_are_added_to_every_token_of_rwkv() {
+    let rwkv = Rwkv {
+        conditioning_scale: Some(SCALE),
+        ..model::rwkv::rwkv()
+    };
+    let weights = model::weights(&rwkv, 1);
+    let tokens = tokens(&rwkv, 40, 2);
+    engines(&rwkv, &weights, Precision::Fp32, |name, engine| {
+        assert_computes(name, &*engine, &conditions(&rwkv), &tokens, |conditions| {
+            let weights = under(&weights, conditions, rwkv.d_model);
+            model::rwkv::reference(&rwkv, &weights, &tokens)
+        });
+    });
 }
 
 /// Rows that have other conditions and advance apart, each against itself alone.

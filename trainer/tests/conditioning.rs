@@ -3,20 +3,23 @@
 
 mod music;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use famam_shared::bundle::Bundle;
 use famam_shared::encoding::{Conditioning, Token};
-use famam_shared::engine::{self, Choice};
+use famam_shared::engine::{self, Choice, Engine};
 use famam_shared::generation::{Generator, Request};
 use famam_shared::instrument::Instrument;
 use famam_shared::sampling;
 use famam_shared::score::{Metre, Note, Score, Tempo, Ticks, Track};
 use famam_trainer::batches::{Draw, Music, Purpose};
+use famam_trainer::checkpoint::{self, BEST};
 use famam_trainer::config::training::{ConditioningKind, Config, ModelType};
 use famam_trainer::dataset::{Piece, Split};
 use famam_trainer::export;
 use famam_trainer::model::{Dropout, Model, Ragged};
+use famam_trainer::scoring::{self, Scorer};
 use famam_trainer::train::Run;
 use music::{data_set, music, spec, tiny, with_heads};
 use rand::{RngExt, SeedableRng};
@@ -198,6 +201,32 @@ fn of_two_genres() -> Music {
     }
 }
 
+/// libtorch and an engine find the tokens of a piece equally likely, conditions given.
+fn assert_scored_alike(music: &Music, model: Model, engine: &Arc<dyn Engine>) {
+    let Piece { body, genre, .. } = &music.validation[0];
+    let given = Conditioning {
+        genre: *genre,
+        instruments: Some(body.instruments),
+        ..Conditioning::default()
+    };
+    let context = engine.manifest().context;
+    let windows = scoring::windows(0, body, &*music.encoding, &given, context).unwrap();
+    let nats = |scorer: Scorer| {
+        let mut all = Vec::new();
+        let each = |_: &_, _, nats: scoring::Nats| all.push(nats.free);
+        scoring::score(&mut [scorer], &*music.encoding, &windows, |_| (), each).unwrap();
+        all
+    };
+    let (torch, found) = (
+        nats(Scorer::Torch(model)),
+        nats(Scorer::engine(engine).unwrap()),
+    );
+    assert!(torch.len() > 100 && torch.len() == found.len());
+    let apart = std::iter::zip(&torch, &found).map(|(a, b)| (a - b).abs());
+    let apart = apart.fold(0.0, f64::max);
+    assert!(apart < 1e-3, "{apart}");
+}
+
 /// Trains, exports, and measures by the process that made the music how much likelier the genre
 /// asked for is than the other, in nats a note, with each guidance.
 fn nats_for_the_genre(guidance: [f32; 2]) -> [f64; 2] {
@@ -231,6 +260,8 @@ fn nats_for_the_genre(guidance: [f32; 2]) -> [f64; 2] {
     export::run(&args).unwrap();
     let bundle = Bundle::read(&std::fs::read(&output).unwrap()).unwrap();
     let engine = engine::load(&bundle, 1, Choice::Rten).unwrap();
+    let model = checkpoint::read(&folder.path().join(BEST)).unwrap().model();
+    assert_scored_alike(&music, model.unwrap(), &engine);
     guidance.map(|guidance| {
         let (mut nats, mut notes) = (0.0, 0);
         for (genre, seed) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
