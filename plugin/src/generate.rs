@@ -55,6 +55,10 @@ pub struct Options {
     /// Draws among the likeliest tokens that together reach this probability; 1 is off
     #[arg(long, value_parser = at_least_zero)]
     top_p: Option<f32>,
+    /// How much further the music goes where genre and instruments lead, at the cost of a second run
+    /// of the model: 2 to 4; 1 is off
+    #[arg(long, value_parser = guidance)]
+    guidance: Option<f32>,
     /// Ends each piece with the bar in which this many tokens were drawn
     #[arg(long)]
     max_tokens: Option<usize>,
@@ -100,6 +104,15 @@ fn at_least_zero(text: &str) -> Result<f32, String> {
         Ok(number)
     } else {
         Err("expected 0 or more".into())
+    }
+}
+
+fn guidance(text: &str) -> Result<f32, String> {
+    let number = f32::from_str(text).map_err(|error| error.to_string())?;
+    if (1.0..=20.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("expected 1 to 20".into())
     }
 }
 
@@ -194,7 +207,11 @@ impl Options {
             .map(|set| band::of(&set, &manifest.bands, genre));
         let defaults = manifest.sampling;
         Ok(Request {
-            conditioning: Conditioning { genre, instruments },
+            conditioning: Conditioning {
+                genre,
+                instruments,
+                ..Conditioning::default()
+            },
             bars: self.bars,
             metre: self.metre,
             micros_per_quarter: (60e6 / self.tempo).round() as u32,
@@ -203,6 +220,7 @@ impl Options {
                 temperature: self.temperature.unwrap_or(defaults.temperature),
                 top_k: self.top_k.unwrap_or(defaults.top_k),
                 top_p: self.top_p.unwrap_or(defaults.top_p).min(1.0),
+                guidance: self.guidance.unwrap_or(defaults.guidance),
             },
             max_tokens: self.max_tokens,
         })

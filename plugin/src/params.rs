@@ -163,6 +163,7 @@ impl FamamParams {
             temperature: within(c.temperature.value(), MAX_TEMPERATURE),
             top_k: c.top_k.value().clamp(0, MAX_TOP_K) as usize,
             top_p: within(c.top_p.value(), 1.0),
+            ..sampling::Settings::default()
         }
     }
 

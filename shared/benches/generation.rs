@@ -56,6 +56,7 @@ fn request(engine: &dyn Engine, genre: &str, bars: u32, seed: u64) -> Request {
         conditioning: Conditioning {
             genre,
             instruments: Some(instruments),
+            ..Conditioning::default()
         },
         bars,
         metre: Metre::COMMON,

@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         tied: true,
         embedding_scale: 1.0,
         logit_scale: 1.0,
+        conditioning_scale: None,
     };
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut random = move |scale: f32| (rng.next_u32() as f32 / u32::MAX as f32 - 0.5) * scale;

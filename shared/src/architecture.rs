@@ -9,7 +9,11 @@ mod lstm;
 mod rwkv;
 mod transformer;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use crate::encoding::Token;
 
 pub use lstm::Lstm;
 pub use rwkv::Rwkv;
@@ -28,6 +32,14 @@ pub enum Architecture {
 }
 
 /// What stands before and behind every backbone: a hidden state from a token, logits from the last.
+///
+/// ```text
+/// x = (embedding[ids] + conditioning_scale * sum(embedding[conditions])) * embedding_scale
+/// logits = (last hidden states) · headᵀ * logit_scale
+/// ```
+///
+/// The conditions of a sequence are the tokens that would stand in its head, where the model adds
+/// them to every token instead (`conditioning_scale`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ends {
     /// Tokens in the vocabulary.
@@ -40,6 +52,23 @@ pub struct Ends {
     pub embedding_scale: f32,
     /// What logits are multiplied by.
     pub logit_scale: f32,
+    /// Where the conditions of a sequence are not tokens before its music but embeddings added to
+    /// every token's: what these are multiplied by beside the token's own.
+    pub conditioning_scale: Option<f32>,
+}
+
+impl Ends {
+    /// A stream whose head has `head` tokens as the model takes it: the conditions that it adds to
+    /// every token, and the sequence, which then has nothing of the head but BOS.
+    pub fn split<'s>(&self, stream: &'s [Token], head: usize) -> (&'s [Token], Cow<'s, [Token]>) {
+        match (self.conditioning_scale, stream.get(1..head)) {
+            (Some(_), Some(conditions)) => {
+                let sequence = [&stream[..1], &stream[head..]].concat();
+                (conditions, sequence.into())
+            }
+            _ => (&[], stream.into()),
+        }
+    }
 }
 
 impl Architecture {

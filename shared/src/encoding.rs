@@ -7,8 +7,11 @@
 //! A stream is a *head* (what the music is conditioned on) and a *body* (its bars):
 //!
 //! ```text
-//! BOS genre instruments… | BAR … BAR … BAR … EOS
+//! BOS genre [metre] [tempo] instruments… | BAR … BAR … BAR … EOS
 //! ```
+//!
+//! Metre and tempo stand in heads where the settings say so, as conditions that a model can be
+//! guided by; what is not said there is *any*.
 //!
 //! On top of any of them byte pairs can be merged, in front of a model alone: [`Merged`].
 //!
@@ -149,6 +152,12 @@ pub struct Conditioning {
     /// The instruments that occur; `None` is *any*. To a monophonic encoding the first of them is
     /// said, drums before all programs.
     pub instruments: Option<InstrumentSet>,
+    /// The token of the first bar's metre; `None` is *any*. Said where the settings have heads say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metre: Option<Token>,
+    /// The token of the first bar's tempo, alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tempo: Option<Token>,
 }
 
 /// The metre and tempo that a stream's first bar must state: tokens that stand right after its
@@ -242,7 +251,7 @@ pub trait Encoding: Send + Sync {
         self.lexicon().settings()
     }
 
-    /// The head that conditions a stream: BOS, genre, instruments.
+    /// The head that conditions a stream: BOS, genre, metre and tempo where they are said, instruments.
     fn head(&self, conditioning: &Conditioning) -> Vec<Token> {
         self.lexicon().head(conditioning)
     }

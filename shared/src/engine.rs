@@ -40,7 +40,15 @@ pub trait Stream: Send {
     /// and returns the logits `[batch, time, vocabulary]`, valid at `[row, i]` for `i < tokens[row].len()`.
     /// After an error the rows are as they were, unless [`EngineError::Lost`] says that they are empty.
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError>;
-    /// Forgets all tokens.
+    /// What each row is conditioned on from here on, where the model adds that to every token
+    /// ([`Ends::split`]); nothing before this is called. Without effect on other models.
+    ///
+    /// # Errors
+    /// Another number of rows than the stream's, a token that the model does not know.
+    ///
+    /// [`Ends::split`]: crate::architecture::Ends::split
+    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError>;
+    /// Forgets all tokens, not what they are conditioned on.
     fn clear(&mut self);
     /// Tokens in the cache of `row`.
     fn len(&self, row: usize) -> usize;

@@ -2,7 +2,8 @@
 //!
 //! A [`Generator`] is an iterator over bars. For each token it
 //!
-//! 1. runs what is new through the engine (a prompt in chunks, then token by token),
+//! 1. runs what is new through the engine (a prompt in chunks, then token by token); with guidance
+//!    beside it the same music without conditions, as a second row,
 //! 2. takes the tokens that the grammar and the request allow ([`Candidates`]),
 //! 3. draws one, with random numbers of its own for each bar,
 //!
@@ -23,6 +24,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Ends;
 use crate::encoding::{
     self, BarContent, BarState, Bars, Conditioning, DecodeError, Encoding, Grammar, SettingsError,
     Token, TokenSet,
@@ -44,7 +46,7 @@ const RESERVE: usize = 8;
 /// What is asked of a [`Generator`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// Genre and instruments.
+    /// Genre and instruments; metre and tempo are those below.
     pub conditioning: Conditioning,
     /// Bars, at least 1.
     pub bars: u32,
@@ -113,6 +115,8 @@ pub struct Generator {
     grammar: Box<dyn Grammar>,
     request: Request,
     cancel: Arc<AtomicBool>,
+    /// How the model takes its conditions.
+    ends: Ends,
     /// The context in tokens and bars.
     context: crate::manifest::Context,
     /// Metre and tempo of every bar.
@@ -147,8 +151,10 @@ pub struct Generator {
     /// Tokens drawn.
     drawn: usize,
     rng: ChaCha8Rng,
-    /// After the last token that was run: `[vocabulary]`.
-    logits: Vec<f32>,
+    /// The head's, and with guidance another that says nothing: a row of the stream for each.
+    conditionings: Vec<Conditioning>,
+    /// Of each row after the last token that was run, `[vocabulary]`; the first is what is drawn from.
+    logits: Vec<Vec<f32>>,
     allowed: TokenSet,
     candidates: Candidates,
     started: bool,
@@ -164,13 +170,26 @@ impl Generator {
     ) -> Result<Self, GenerationError> {
         let manifest = engine.manifest();
         let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
+        let state = encoding.bar_state(request.metre, request.micros_per_quarter);
+        let mut conditionings = vec![Conditioning {
+            metre: Some(state.metre),
+            tempo: Some(state.tempo),
+            ..request.conditioning
+        }];
+        let (head, free) = (
+            encoding.head(&conditionings[0]),
+            encoding.head(&Conditioning::default()),
+        );
+        let guidance = request.sampling.guidance;
+        if guidance > 1.0 && guidance.is_finite() && head != free {
+            conditionings.push(Conditioning::default());
+        }
+        let rows = conditionings.len();
         let stream = engine
-            .open(1, manifest.context.tokens)
+            .open(rows, manifest.context.tokens)
             .map_err(|source| GenerationError::Engine { bar: 0, source })?;
-        let head = encoding.head(&request.conditioning);
         let mut grammar = encoding.grammar();
         head.iter().try_for_each(|&token| grammar.accept(token))?;
-        let state = encoding.bar_state(request.metre, request.micros_per_quarter);
         let size = encoding.vocabulary_size();
         let mut excluded = TokenSet::new(size);
         (0..size as Token)
@@ -205,7 +224,9 @@ impl Generator {
             index: 0,
             drawn: 0,
             rng: bar_rng(request.seed, 0),
-            logits: Vec::new(),
+            conditionings,
+            logits: vec![Vec::new(); rows],
+            ends: manifest.architecture.ends(),
             allowed: TokenSet::new(size),
             candidates: Candidates::default(),
             started: false,
@@ -231,22 +252,41 @@ impl Generator {
         }
     }
 
-    /// Runs `tokens` after what is in the cache; keeps the last one's logits.
-    fn run(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
-        for chunk in tokens.chunks(PROMPT_CHUNK) {
+    /// Runs `tokens` after what is in every row's cache.
+    fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
+        self.run(&[tokens, tokens][..self.conditionings.len()])
+    }
+
+    /// Runs tokens after what is in each row's cache; keeps the last ones' logits, guided.
+    fn run(&mut self, rows: &[&[Token]]) -> Result<(), GenerationError> {
+        let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+        for begin in (0..longest).step_by(PROMPT_CHUNK) {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(GenerationError::Cancelled);
             }
-            match self.stream.run(&[chunk]) {
+            let chunk = |row: &[Token]| begin.min(row.len())..(begin + PROMPT_CHUNK).min(row.len());
+            let chunks: Vec<&[Token]> = rows.iter().map(|row| &row[chunk(row)]).collect();
+            match self.stream.run(&chunks) {
                 Ok(logits) => {
-                    let last = logits.slice(ndarray::s![0, chunk.len() - 1, ..]);
-                    self.logits.clear();
-                    self.logits.extend(last.iter());
+                    for (row, chunk) in chunks.iter().enumerate().filter(|(_, c)| !c.is_empty()) {
+                        let last = logits.slice(ndarray::s![row, chunk.len() - 1, ..]);
+                        self.logits[row].clear();
+                        self.logits[row].extend(last.iter());
+                    }
                 }
                 Err(source) => return Err(self.engine_error(source)),
             }
         }
+        if let [logits, free] = &mut self.logits[..] {
+            sampling::guide(logits, free, self.request.sampling.guidance);
+        }
         Ok(())
+    }
+
+    /// Tokens in the fullest row's cache.
+    fn len(&self) -> usize {
+        let rows = 0..self.conditionings.len();
+        rows.map(|row| self.stream.len(row)).max().unwrap_or(0)
     }
 
     /// Fills the cache anew: the head, the last `keep` windows, and the one that is being written.
@@ -261,18 +301,36 @@ impl Generator {
             .flatten()
             .copied()
             .collect();
-        let conditioning = &self.request.conditioning;
-        let prompt = self
-            .encoding
-            .begun_with(conditioning, &body, self.state, 0)
-            .unwrap_or_default();
-        let prompt = self.encoding.merge(&prompt).into_owned();
+        let given = &self.conditionings[0];
+        let stream = self.encoding.begun_with(given, &body, self.state, 0);
+        let head = self.encoding.head(given).len();
+        let music = stream.and_then(|stream| stream.get(head..).map(<[Token]>::to_vec));
+        self.begin_with(&music.unwrap_or_default())
+    }
+
+    /// Fills the cache anew: each row's head, and behind it `music`, nothing of which is merged yet.
+    fn begin_with(&mut self, music: &[Token]) -> Result<(), GenerationError> {
+        let prompt = |conditioning: &Conditioning| {
+            let head = self.encoding.head(conditioning);
+            let stream = [&head[..], music].concat();
+            (self.encoding.merge(&stream).into_owned(), head.len())
+        };
+        let prompts: Vec<(Vec<Token>, usize)> = self.conditionings.iter().map(prompt).collect();
         self.grammar = self.encoding.grammar();
-        prompt
+        prompts[0]
+            .0
             .iter()
             .try_for_each(|&token| self.grammar.accept(token))?;
+        let split = prompts
+            .iter()
+            .map(|(stream, head)| self.ends.split(stream, *head));
+        let (conditions, sequences): (Vec<_>, Vec<_>) = split.unzip();
         self.stream.clear();
-        self.run(&prompt)
+        self.stream
+            .condition(&conditions)
+            .map_err(|source| self.engine_error(source))?;
+        let sequences: Vec<&[Token]> = sequences.iter().map(|sequence| &**sequence).collect();
+        self.run(&sequences)
     }
 
     /// The token that ends a window: the next one's BAR, or EOS behind a piece's last, which alone
@@ -307,7 +365,7 @@ impl Generator {
             }
             self.allowed.subtract(&self.merged);
         }
-        self.candidates.fill(&self.logits, &self.allowed);
+        self.candidates.fill(&self.logits[0], &self.allowed);
         self.candidates.filter(&self.request.sampling);
         self.candidates.draw(&mut self.rng)
     }
@@ -333,7 +391,7 @@ impl Generator {
             return self.prompt(self.kept.len() / 2);
         }
         self.grammar.accept(bar)?;
-        self.run(&[bar])
+        self.append(&[bar])
     }
 
     /// Writes one window to its end, up to the next BAR.
@@ -343,14 +401,14 @@ impl Generator {
         let reserve = RESERVE + 3 * (self.current_bars - 1);
         let limit = self.context.tokens.saturating_sub(reserve);
         loop {
-            if self.stream.len(0) >= limit && !self.kept.is_empty() {
+            if self.len() >= limit && !self.kept.is_empty() {
                 self.prompt(self.kept.len() / 2)?;
             }
             let spent = self
                 .request
                 .max_tokens
                 .is_some_and(|most| self.drawn >= most);
-            let must_end = spent || self.stream.len(0) >= limit;
+            let must_end = spent || self.len() >= limit;
             let opened = self.opened;
             let Some(token) = self.draw(must_end) else {
                 break;
@@ -363,7 +421,7 @@ impl Generator {
             self.grammar.accept(token)?;
             self.current
                 .extend_from_slice(&self.encoding.expand(&[token]));
-            self.run(&[token])?;
+            self.append(&[token])?;
         }
         let tokens = std::mem::take(&mut self.current);
         let bar = self.encoding.special().bar;

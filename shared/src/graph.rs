@@ -2,7 +2,8 @@
 //!
 //! One graph serves prompts, single steps and batches: `ids` `[batch, time]` and the state before
 //! them go in, `logits` `[batch, time, vocabulary]` and the state after them come out. What else a
-//! backbone's graph takes, its file says.
+//! backbone's graph takes, its file says; of a model that adds its conditions to every token,
+//! [`CONDITIONS`] `[batch, conditions]` go in, too.
 //!
 //! In [`Precision::Int8`] an engine's logits are the same bits however a prompt is cut, whatever the
 //! batch, the capacity and the number of threads.
@@ -26,6 +27,10 @@ use weights::{Form, Stored};
 
 /// The position in `kpos` of a slot that holds no key: greater than any token's.
 pub const EMPTY: usize = 1 << 20;
+
+/// The input of what a model adds to every token: the conditions of each sequence as tokens, PAD
+/// after the last.
+pub const CONDITIONS: &str = "conditions";
 
 /// Where a graph's weights come from: the values of the weight named in
 /// [`Architecture::weights`], row by row.
@@ -205,6 +210,12 @@ pub(crate) fn check(
     ])?;
     if !ends.embedding_scale.is_finite() || !ends.logit_scale.is_finite() {
         return refuse("embedding_scale and logit_scale must be finite numbers");
+    }
+    if ends
+        .conditioning_scale
+        .is_some_and(|scale| !scale.is_finite())
+    {
+        return refuse("conditioning_scale must be a finite number");
     }
     match architecture {
         Architecture::Transformer(t) => transformer::check(t, precision, positions),

@@ -5,6 +5,7 @@
 //! whole bars, metres and tempos of the vocabulary, changing at bar lines only.
 
 use std::collections::BTreeMap;
+use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +27,10 @@ pub struct Settings {
     pub velocity_bins: u16,
     /// Whether each bar says its [chord](crate::chord), of all that sounds in it. It is a function of
     /// the music and says nothing to a decoder.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub chords: bool,
     /// Whether a bar that has nothing to say says that it rests.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub rests: bool,
     /// Whether tempos are said; if not, all music has 120 quarters a minute.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -37,13 +38,15 @@ pub struct Settings {
     /// The metre of all music, where metres are not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_signature: Option<(u8, u8)>,
+    /// Whether a stream's head may say the metre of its first bar.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub metre_in_head: bool,
+    /// Whether a stream's head may say the tempo of its first bar.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub tempo_in_head: bool,
 }
 
 // Settings of before there were these fields are written as they were.
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 fn is_true(value: &bool) -> bool {
     *value
 }
@@ -63,6 +66,8 @@ impl Default for Settings {
             rests: false,
             tempos: true,
             time_signature: None,
+            metre_in_head: false,
+            tempo_in_head: false,
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Sampling: logits to a token, through a chain of filters.
 //!
+//! 1. With guidance, [`guide`] moves the logits away from those of unconditioned music.
 //! 1. The tokens that may come at all (grammar and request) become [`Candidates`].
-//! 2. Temperature, top-k and top-p narrow them.
-//! 3. [`Candidates::draw`] picks one.
 //!
 //! Everything is fixed to the bit: ties fall to the lower token, exponentials come from `libm`, and
 //! random numbers from ChaCha8.
@@ -22,6 +21,27 @@ pub struct Settings {
     pub top_k: usize,
     /// Keeps the likeliest tokens whose probabilities first reach `p`; 1 is off.
     pub top_p: f32,
+    /// How much further the logits go from those of unconditioned music than conditions lead, see
+    /// [`guide`]; 1 is off, and what is below counts as 1.
+    #[serde(default = "off", skip_serializing_if = "is_off")]
+    pub guidance: f32,
+}
+
+fn off() -> f32 {
+    1.0
+}
+
+fn is_off(guidance: &f32) -> bool {
+    *guidance == off()
+}
+
+/// Classifier-free guidance (Ho and Salimans 2022, equation 6, with their `w` one less than `guidance`):
+/// `logits` with conditions become `free + guidance * (logits - free)`, where `free` are those
+/// without.
+pub fn guide(logits: &mut [f32], free: &[f32], guidance: f32) {
+    for (logit, free) in std::iter::zip(logits, free) {
+        *logit = free + guidance * (*logit - free);
+    }
 }
 
 impl Default for Settings {
@@ -30,6 +50,7 @@ impl Default for Settings {
             temperature: 1.0,
             top_k: 0,
             top_p: 0.97,
+            guidance: off(),
         }
     }
 }
@@ -153,6 +174,7 @@ mod tests {
         temperature: 1.0,
         top_k: 0,
         top_p: 1.0,
+        guidance: 1.0,
     };
 
     #[test]

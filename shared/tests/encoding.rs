@@ -45,6 +45,8 @@ fn check(encoding: &dyn Encoding, score: &Score, what: &str) -> Vec<Vec<Token>> 
             let conditioning = Conditioning {
                 genre: 3,
                 instruments: Some(body.instruments),
+                metre: Some(body.states[0].metre),
+                tempo: Some(body.states[0].tempo),
             };
             let head = encoding.head(&conditioning);
             let stream = encoding.segment(&conditioning, &body.tokens, body.states[0], 0);
@@ -114,8 +116,8 @@ fn every_part_of_a_piece_is_a_stream_of_its_own() {
                     all
                 };
                 let conditioning = Conditioning {
-                    genre: 0,
                     instruments: Some(body.instruments),
+                    ..Conditioning::default()
                 };
                 for from in 0..lines.len() {
                     let to = draw(&mut rng, from as u32 + 1, lines.len() as u32 + 1) as usize;

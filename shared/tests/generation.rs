@@ -91,6 +91,10 @@ impl Stream for OracleStream {
             .fetch_max(self.cache.len(), Ordering::Relaxed);
         Ok(self.logits.view())
     }
+    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
+        assert!(conditions.iter().all(|row| row.is_empty()));
+        Ok(())
+    }
     fn clear(&mut self) {
         self.cache.clear();
         self.log.runs.lock().unwrap().clear();
@@ -126,6 +130,7 @@ fn oracle_in(encoding: Spec, context: Context) -> Oracle {
         tied: true,
         embedding_scale: 1.0,
         logit_scale: 1.0,
+        conditioning_scale: None,
     });
     let manifest = Manifest {
         version: VERSION,
@@ -158,6 +163,7 @@ fn request() -> Request {
         conditioning: Conditioning {
             genre: 1,
             instruments: Some(band.into_iter().collect()),
+            ..Conditioning::default()
         },
         bars: 20,
         metre: Metre {
@@ -381,7 +387,7 @@ fn a_genre_that_the_model_lacks_is_refused() {
     });
     let conditioning = Conditioning {
         genre: 3,
-        instruments: None,
+        ..Conditioning::default()
     };
     let request = Request {
         conditioning,
@@ -422,6 +428,7 @@ fn monophonic_models_give_whole_bars_whose_notes_have_ended() {
                 let conditioning = Conditioning {
                     genre: 1,
                     instruments,
+                    ..Conditioning::default()
                 };
                 let request = Request {
                     conditioning,

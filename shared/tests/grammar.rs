@@ -28,6 +28,7 @@ fn whatever_the_grammar_allows_decodes_to_a_quantized_score() {
                 let conditioning = Conditioning {
                     genre: 0,
                     instruments: Some(body.instruments),
+                    ..Conditioning::default()
                 };
                 let said = encoding.segment(&conditioning, &body.tokens, body.states[0], 0);
                 let decoded = encoding.decode(&said.unwrap()).unwrap();
@@ -86,8 +87,8 @@ fn a_monophonic_stream_is_of_the_first_of_a_band() {
         let head = |instruments: Option<&[Instrument]>| {
             let instruments = instruments.map(|all| all.iter().copied().collect());
             let head = encoding.head(&Conditioning {
-                genre: 0,
                 instruments,
+                ..Conditioning::default()
             });
             encoding.name(*head.last().unwrap())
         };

@@ -71,6 +71,7 @@ fn streams(encoding: &dyn Encoding, rng: &mut ChaCha8Rng, scores: usize) -> Vec<
             let conditioning = Conditioning {
                 genre: 1,
                 instruments: Some(body.instruments),
+                ..Conditioning::default()
             };
             let stream = encoding.segment(&conditioning, &body.tokens, body.states[0], 0);
             stream.unwrap()
@@ -159,6 +160,7 @@ fn nothing_is_merged_over_a_bar_line_or_in_a_head() {
         let all = Conditioning {
             genre: 2,
             instruments: Some(famam_shared::instrument::Instrument::all().collect()),
+            ..Conditioning::default()
         };
         let head = encoding.head(&all);
         assert_eq!(encoding.merge(&head), head);

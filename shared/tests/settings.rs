@@ -37,6 +37,7 @@ fn stream(encoding: &dyn Encoding, score: &Score) -> Vec<Token> {
     let conditioning = Conditioning {
         genre: 0,
         instruments: Some(body.instruments),
+        ..Conditioning::default()
     };
     encoding
         .segment(&conditioning, &body.tokens, body.states[0], 0)

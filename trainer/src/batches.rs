@@ -143,6 +143,8 @@ pub struct Draw<'a> {
     unconditioned: f64,
     genre_dropout: f64,
     instrument_dropout: f64,
+    metre_dropout: f64,
+    tempo_dropout: f64,
     piece_start: f64,
     /// How often bars are left open.
     fill_in: f64,
@@ -190,6 +192,8 @@ impl<'a> Draw<'a> {
             unconditioned: config.unconditioned,
             genre_dropout: config.genre_dropout,
             instrument_dropout: config.instrument_dropout,
+            metre_dropout: config.metre_dropout,
+            tempo_dropout: config.tempo_dropout,
             piece_start: config.piece_start,
             fill_in: config.fill_in,
         }
@@ -250,14 +254,21 @@ impl<'a> Draw<'a> {
         let any_genre = rng.random_bool(self.genre_dropout);
         let any_instruments = rng.random_bool(self.instrument_dropout);
 
+        // What no head says is not drawn, so that older runs go on as they began.
+        let says = self.encoding.quantize_settings();
+        let any_metre = says.metre_in_head && rng.random_bool(self.metre_dropout);
+        let any_tempo = says.tempo_in_head && rng.random_bool(self.tempo_dropout);
+
         let (tokens, asked_bars, lost_bars) = self.cut(body, start);
+        let state = body.states[start];
         let conditioning = |tokens: &[Token]| Conditioning {
             genre: if nothing || any_genre { 0 } else { *genre },
             instruments: (!(nothing || any_instruments))
                 .then(|| self.encoding.instruments(body, tokens)),
+            metre: (!(nothing || any_metre)).then_some(state.metre),
+            tempo: (!(nothing || any_tempo)).then_some(state.tempo),
         };
         let given = conditioning(tokens);
-        let state = body.states[start];
         let stream = |shift| self.encoding.segment(&given, tokens, state, shift);
         // A shift that would leave MIDI's range is left out; 0 never does.
         let mut tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
@@ -354,6 +365,8 @@ impl<'a> Draw<'a> {
             .head(&Conditioning {
                 genre: 0,
                 instruments,
+                metre: Some(body.states[start].metre),
+                tempo: Some(body.states[start].tempo),
             })
             .len()
             .max(3);

@@ -10,16 +10,15 @@ use famam_shared::encoding;
 use famam_shared::manifest::Context;
 use famam_shared::vocabulary::Vocabulary;
 use famam_shared::write_file;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use sha2::{Digest, Sha256};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::config::training::Config;
-use crate::dataset;
 use crate::model::{Model, WeightsError, is_adapter};
 use crate::pretrained::Origin;
+
+pub(crate) mod pack;
 
 /// The format's version that this build writes; older ones open, newer ones are refused.
 pub const VERSION: u32 = 1;
@@ -31,8 +30,6 @@ pub const BEST: &str = "best.safetensors";
 const MOST_COUNTED: u64 = 1 << 53;
 /// The metadata's key of the state.
 const KEY: &str = "famam.checkpoint";
-/// The metadata's key of the hash over it and the tensors.
-const HASH: &str = "famam.hash";
 
 /// Everything of a run but its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,59 +200,8 @@ pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result
         what,
     };
     let metadata = serde_json::to_string(state).map_err(|error| damaged(error.to_string()))?;
-    let mut data = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        let tensor = tensor
-            .detach()
-            .to_device(Device::Cpu)
-            .to_kind(Kind::Float)
-            .contiguous();
-        let mut bytes = vec![0; tensor.numel() * size_of::<f32>()];
-        tensor
-            .f_copy_data_u8(&mut bytes, tensor.numel())
-            .map_err(|error| damaged(error.to_string()))?;
-        let shape: Vec<usize> = tensor
-            .size()
-            .into_iter()
-            .map(|size| size as usize)
-            .collect();
-        data.push((name.as_str(), shape, bytes));
-    }
-    let views = data.iter().map(|(name, shape, bytes)| {
-        Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-    });
-    let views: Result<Vec<_>, safetensors::SafeTensorError> = views.collect();
-    let bytes = views
-        .and_then(|views| {
-            let hash = hash(&metadata, views.iter().cloned());
-            let metadata = [(KEY.to_owned(), metadata), (HASH.to_owned(), hash)];
-            safetensors::serialize(views, Some(HashMap::from(metadata)))
-        })
-        .map_err(|error| damaged(error.to_string()))?;
+    let bytes = pack::pack(KEY, &metadata, tensors).map_err(damaged)?;
     Ok(write_file::write(path, &bytes)?)
-}
-
-/// SHA-256, in hexadecimal, over the JSON and then, in the order of their names, of each tensor the
-/// name, the sizes and the bytes, numbers as u64 and each list behind its length.
-fn hash<'a>(json: &str, tensors: impl Iterator<Item = (&'a str, TensorView<'a>)>) -> String {
-    let mut hash = Sha256::new();
-    let mut take = |length: usize, bytes: &[u8]| {
-        hash.update((length as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    take(json.len(), json.as_bytes());
-    let mut tensors: Vec<_> = tensors.collect();
-    tensors.sort_by_key(|&(name, _)| name);
-    for (name, tensor) in &tensors {
-        take(name.len(), name.as_bytes());
-        let sizes = tensor.shape().iter();
-        let sizes: Vec<u8> = sizes
-            .flat_map(|&size| (size as u64).to_le_bytes())
-            .collect();
-        take(tensor.shape().len(), &sizes);
-        take(tensor.data().len(), tensor.data());
-    }
-    dataset::hex(hash)
 }
 
 /// Reads a checkpoint; nothing in it is believed before it is checked.
@@ -336,39 +282,19 @@ enum Wrong {
 }
 
 fn parse(bytes: &[u8]) -> Result<Checkpoint, Wrong> {
-    let damaged = |what: &dyn std::fmt::Display| Wrong::Damaged(what.to_string());
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
-    let text = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| metadata.get(KEY));
-    let text = text.ok_or_else(|| damaged(&format!("no {KEY} in its metadata")))?;
+    let damaged = |error: serde_json::Error| Wrong::Damaged(error.to_string());
+    let text = pack::text(KEY, bytes).map_err(Wrong::Damaged)?;
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let Version { version } = serde_json::from_str(text).map_err(|error| damaged(&error))?;
+    let Version { version } = serde_json::from_str(&text).map_err(damaged)?;
     if version > VERSION {
         return Err(Wrong::Newer(version));
     }
-    let state: State = serde_json::from_str(text).map_err(|error| damaged(&error))?;
-    state.check().map_err(|what| damaged(&what))?;
-    let stored = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
-    // Checkpoints of the first days have no hash.
-    let stated = metadata.metadata().as_ref().and_then(|keys| keys.get(HASH));
-    if stated.is_some_and(|stated| *stated != hash(text, stored.iter())) {
-        let what = "its hash does not match its contents; go on from another, or copy it again";
-        return Err(damaged(&what));
-    }
-    let mut tensors = HashMap::new();
-    for (name, view) in stored.tensors() {
-        if view.dtype() != Dtype::F32 {
-            return Err(damaged(&format!("{name} is {:?}", view.dtype())));
-        }
-        let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, Kind::Float);
-        tensors.insert(name, tensor.map_err(|error| damaged(&error))?);
-    }
+    let state: State = serde_json::from_str(&text).map_err(damaged)?;
+    state.check().map_err(Wrong::Damaged)?;
+    let tensors = pack::tensors(&text, bytes).map_err(Wrong::Damaged)?;
     Ok(Checkpoint { state, tensors })
 }
 

@@ -281,6 +281,7 @@ pub fn evaluate(
                 .and_then(|genre| subject.vocabulary.genre(genre))
                 .unwrap_or(0),
             instruments: Some(piece.body.instruments),
+            ..Conditioning::default()
         }
     };
     let all = |conditioning: &dyn Fn(&Piece) -> Conditioning| {

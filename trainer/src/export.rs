@@ -250,6 +250,7 @@ fn validation(state: &State, path: &Path) -> Result<Vec<Window>, Error> {
         .map(|(piece, s)| Window {
             piece,
             tokens: s.tokens,
+            head: s.first,
             first: s.first,
         })
         .collect())

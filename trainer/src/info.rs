@@ -18,12 +18,13 @@ use crate::bundle;
 use crate::checkpoint::{self, Checkpoint, LAST};
 use crate::config::{self, training};
 use crate::dataset::{self, Dataset};
+use crate::embeddings::{self, Embeddings};
 use crate::words::listed;
 
 /// Instruments that are named.
 const MOST_INSTRUMENTS: usize = 24;
 
-/// Says what a file is: a data set, a checkpoint (or the folder of a run), a bundle, or a config.
+/// Says what a file is: a data set, a checkpoint (or the folder of a run), embeddings, a bundle, or a config.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The file
@@ -68,6 +69,9 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
+    /// The embeddings.
+    #[error(transparent)]
+    Embeddings(#[from] embeddings::Error),
     /// The bundle.
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
@@ -101,6 +105,9 @@ pub fn describe(path: &Path) -> Result<String, Error> {
         [0x89, b'H', b'D', b'F', ..] if holds(b"keras_model_path") => python("a bundle"),
         [0x89, b'H', b'D', b'F', ..] if holds(b"muspy") => python("a data set"),
         [b'P', b'K', 3, 4, ..] if holds(b"config.json") => python("a Keras model"),
+        [_, _, _, _, _, 0, 0, 0, b'{', ..] if holds(b"famam.embeddings") => {
+            Ok(embeddings_of(&Embeddings::read(path)?))
+        }
         // A safetensors file begins with the length of its header, a JSON object.
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => Ok(run_of(&checkpoint::read(path)?)),
         _ if holds(b"famam.transformer")
@@ -227,6 +234,23 @@ fn data_set(data_set: &Dataset) -> Result<String, dataset::Error> {
     );
     page.line("hash", data_set.hash());
     Ok(page.0)
+}
+
+fn embeddings_of(embeddings: &Embeddings) -> String {
+    let about = &embeddings.about;
+    let mut page = Page::new("embeddings");
+    page.line("width", embeddings.table.size()[1]);
+    page.line("encoding", about.encoding.name());
+    vocabulary(&mut page, &about.vocabulary);
+    page.line("trained on", &about.data_set);
+    page.line("so far", format!("{} steps", about.steps));
+    let said = format!(
+        "{:.4} nats a token, {:.1} % said again right",
+        about.loss,
+        100.0 * about.accuracy
+    );
+    page.line("loss", said);
+    page.0
 }
 
 fn run_of(checkpoint: &Checkpoint) -> String {

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod device;
+pub mod embeddings;
 pub mod evaluate;
 pub mod export;
 pub mod info;

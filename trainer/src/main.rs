@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use famam_shared::prompts;
 use famam_shared::prompts::arguments::quoted;
-use famam_trainer::{all, analyze, build, evaluate, export, info, menu, train};
+use famam_trainer::{all, analyze, build, embeddings, evaluate, export, info, menu, train};
 
 /// Trains Famam's models: what MIDI files hold (analyze), MIDI files to a data set (build), a data
 /// set to a model (train), a model to a bundle for the plugin (export), how good it is (evaluate),
@@ -35,6 +35,7 @@ enum Command {
     All(all::Args),
     Analyze(analyze::Args),
     Build(build::command::Args),
+    PretrainEmbeddings(embeddings::command::Args),
     Train(train::Args),
     Export(export::Args),
     Evaluate(evaluate::Args),
@@ -58,6 +59,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::All(args) => all::run(&args).map_err(Into::into),
         Command::Analyze(args) => analyze::run(&args).map_err(Box::<dyn Error>::from),
         Command::Build(args) => build::command::run(&args).map_err(Box::<dyn Error>::from),
+        Command::PretrainEmbeddings(args) => embeddings::command::run(&args).map_err(Into::into),
         Command::Train(args) => train::run(&args).map(drop).map_err(Into::into),
         Command::Export(args) => export::run(&args).map_err(Into::into),
         Command::Evaluate(args) => evaluate::run(&args).map_err(Into::into),

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use famam_shared::architecture::Architecture;
+use famam_shared::architecture::{Architecture, Ends};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::config::training::Precision;
@@ -28,7 +28,7 @@ pub use dropout::Dropout;
 pub use lora::is_adapter;
 use lora::{Adapters, Linear, Table};
 use lstm::Lstm;
-pub use ragged::Ragged;
+pub use ragged::{Conditions, Ragged};
 use recompute::Tape;
 use rwkv::Rwkv;
 use transformer::Transformer;
@@ -245,21 +245,22 @@ impl Model {
         self.embedding.device()
     }
 
-    /// The last hidden states `[tokens, d_model]` of a ragged batch: `ids` `[tokens]` (int64) holds
-    /// sequences of `lengths` tokens.
-    pub fn hidden(&self, ids: &Tensor, lengths: &[i64], dropout: &mut Dropout) -> Tensor {
-        self.run(ids, lengths, dropout, &mut Tape::new(false))
+    /// The last hidden states `[tokens, d_model]` of a batch.
+    pub fn hidden(&self, batch: &Ragged, dropout: &mut Dropout) -> Tensor {
+        self.run(batch, dropout, &mut Tape::new(false))
     }
 
-    fn run<'a>(
-        &'a self,
-        ids: &Tensor,
-        lengths: &'a [i64],
-        dropout: &mut Dropout,
-        tape: &mut Tape<'a>,
-    ) -> Tensor {
-        let mut x = Tensor::embedding(&self.embedding.rows(), ids, -1, false, false);
-        let scale = self.architecture.ends().embedding_scale;
+    fn run<'a>(&'a self, batch: &'a Ragged, dropout: &mut Dropout, tape: &mut Tape<'a>) -> Tensor {
+        let Ends {
+            embedding_scale: scale,
+            conditioning_scale,
+            ..
+        } = self.architecture.ends();
+        let table = self.embedding.rows();
+        let mut x = Tensor::embedding(&table, &batch.ids, -1, false, false);
+        if let (Some(scale), Some(conditions)) = (conditioning_scale, &batch.conditions) {
+            x = x + conditions.sums(&table, batch.lengths.len()) * f64::from(scale);
+        }
         if scale != 1.0 {
             x = &x * f64::from(scale);
         }
@@ -267,7 +268,7 @@ impl Model {
             Precision::Fp32 | Precision::Auto => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
         };
-        self.backbone.hidden(x, lengths, kind, dropout, tape)
+        self.backbone.hidden(x, &batch.lengths, kind, dropout, tape)
     }
 
     /// Logits `[.., vocabulary]` of last hidden states, always in 32 bits.
@@ -292,7 +293,7 @@ impl Model {
         dropout: &mut Dropout,
         label_smoothing: f64,
     ) -> Tensor {
-        let hidden = self.run(&batch.ids, &batch.lengths, dropout, tape);
+        let hidden = self.run(batch, dropout, tape);
         self.logits(&hidden.index_select(0, &batch.scored))
             .cross_entropy_loss::<&Tensor>(
                 &batch.targets,

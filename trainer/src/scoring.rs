@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use famam_shared::architecture::Ends;
 use famam_shared::encoding::{Body, Conditioning, Encoding, Grammar, Token, TokenSet};
 use famam_shared::engine::{Engine, EngineError, Stream};
 use famam_shared::generation::PROMPT_CHUNK;
@@ -31,6 +32,8 @@ pub struct Window {
     pub piece: usize,
     /// The stream, from its head on.
     pub tokens: Vec<Token>,
+    /// Tokens of its head.
+    pub head: usize,
     /// Index of the first token that is scored; all after it are.
     pub first: usize,
 }
@@ -138,6 +141,7 @@ pub fn windows(
             piece,
             first: past.len(),
             tokens: [past, encoding.merge(scored)].concat(),
+            head: given,
         });
     };
     let (mut done, mut from) = (0, 0);
@@ -174,7 +178,7 @@ pub enum Scorer {
     /// A model in training.
     Torch(Box<Model>),
     /// A bundle in an engine, with a stream for one sequence.
-    Engine(Box<dyn Stream>),
+    Engine(Ends, Box<dyn Stream>),
 }
 
 impl Scorer {
@@ -187,8 +191,10 @@ impl Scorer {
 
     /// A scorer on an engine.
     pub fn engine(engine: &Arc<dyn Engine>) -> Result<Self, EngineError> {
+        let manifest = engine.manifest();
         Ok(Self::Engine(
-            engine.open(1, engine.manifest().context.tokens)?,
+            manifest.architecture.ends(),
+            engine.open(1, manifest.context.tokens)?,
         ))
     }
 
@@ -203,10 +209,10 @@ impl Scorer {
             Self::Torch(model) => {
                 let streams = windows
                     .iter()
-                    .map(|window| (&window.tokens[..], window.first));
-                let batch = Ragged::new(streams, model.device());
+                    .map(|window| (&window.tokens[..], window.head, window.first));
+                let batch = Ragged::new(model.architecture().ends(), streams, model.device());
                 let logits = tch::no_grad(|| {
-                    let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
+                    let hidden = model.hidden(&batch, &mut Dropout::none());
                     model
                         .logits(&hidden.index_select(0, &batch.scored))
                         .to_kind(Kind::Float)
@@ -221,14 +227,16 @@ impl Scorer {
                     }
                 }
             }
-            Self::Engine(stream) => {
+            Self::Engine(ends, stream) => {
                 for (w, window) in windows.iter().enumerate() {
                     stream.clear();
-                    let inputs = &window.tokens[..window.tokens.len() - 1];
+                    let (conditions, sequence) = ends.split(&window.tokens, window.head);
+                    stream.condition(&[conditions])?;
+                    let inputs = &sequence[..sequence.len() - 1];
                     for (c, chunk) in inputs.chunks(PROMPT_CHUNK).enumerate() {
                         let logits = stream.run(&[chunk])?;
                         for i in 0..chunk.len() {
-                            let foretold = c * PROMPT_CHUNK + i + 1;
+                            let foretold = conditions.len() + c * PROMPT_CHUNK + i + 1;
                             let row = logits.slice(ndarray::s![0, i, ..]);
                             if let (true, Some(row)) = (foretold >= window.first, row.as_slice()) {
                                 each(w, foretold, row);

@@ -20,6 +20,7 @@ use crate::config;
 use crate::config::training::{Config, Precision};
 use crate::dataset::{self, Dataset};
 use crate::device::{self, Machine};
+use crate::embeddings::{self, Embeddings};
 use crate::model::{Model, WeightsError};
 use crate::pretrained::{self, Pretrained};
 use crate::{memory, schedule, stop};
@@ -94,6 +95,14 @@ pub enum Error {
     /// The model to start from.
     #[error(transparent)]
     Pretrained(#[from] pretrained::Error),
+    /// The embeddings to start with.
+    #[error(transparent)]
+    Embeddings(#[from] embeddings::Error),
+    /// A model that has embeddings was named, too.
+    #[error(
+        "embeddings are for a fresh model, one that is there (--from) has its own: leave one of them out"
+    )]
+    TwoEmbeddings,
     /// Adapters of no model.
     #[error(
         "lora adapts a model that was trained before: name it by --from, or leave lora out of the config"
@@ -450,6 +459,7 @@ impl<'a> Run<'a> {
             let mut workers = Workers::new(model, &config, threads);
             workers
                 .restore(&mut stored.tensors)
+                .and_then(|()| workers.continue_embeddings(&state.config, &mut stored.tensors))
                 .map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
             if ranks.leads() {
                 eprintln!("going on at step {} of {steps}", state.progress.step);
@@ -464,6 +474,9 @@ impl<'a> Run<'a> {
                 workers,
             )
         } else {
+            if from.is_some() && config.embeddings.is_some() {
+                return Err(Error::TwoEmbeddings);
+            }
             let (model, origin, bands) = match from {
                 Some(from) => {
                     let (origin, bands) = (from.origin.clone(), from.bands.clone());
@@ -483,8 +496,25 @@ impl<'a> Run<'a> {
             };
             config.precision = config.precision.on(device);
             let architecture = model.architecture().clone();
+            let embeddings = config.embeddings.as_ref();
+            let embeddings = embeddings.map(|chosen| -> Result<_, embeddings::Error> {
+                let path = config::expand(&chosen.file)?;
+                let embeddings = Embeddings::read(&path)?;
+                let d_model = Some(architecture.ends().d_model);
+                embeddings.fit(&path, &music.spec, &music.vocabulary, d_model)?;
+                embeddings.put(&model);
+                Ok((path, embeddings.tensors))
+            });
+            let embeddings = embeddings.transpose()?;
             let model = model.with_precision(config.precision).to_device(device);
-            let workers = Workers::new(model, &config, threads);
+            let mut workers = Workers::new(model, &config, threads);
+            if let Some((path, mut tensors)) = embeddings {
+                let continued = workers.continue_embeddings(&config, &mut tensors);
+                continued.map_err(|name| embeddings::Error::Damaged {
+                    path: path.display().to_string(),
+                    what: format!("{name} is missing or has another shape"),
+                })?;
+            }
             let state = State {
                 version: checkpoint::VERSION,
                 segment_bars: config.segment_bars.or(music.reading.segment_bars),
@@ -618,6 +648,7 @@ impl<'a> Run<'a> {
         let loss = gradients.map(|gradients| {
             let loss = gradients.loss;
             self.workers.update(config, number, rate, gradients);
+            self.workers.go_on(config, &segments, number);
             loss
         });
         progress.step = number;

@@ -245,6 +245,7 @@ fn read_all(path: &Path) -> bool {
         let conditioning = Conditioning {
             genre: piece.genre,
             instruments: Some(piece.body.instruments),
+            ..Conditioning::default()
         };
         for (&bar, &state) in std::iter::zip(&piece.body.bars, &piece.body.states) {
             let stream =

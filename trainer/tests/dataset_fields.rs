@@ -232,6 +232,8 @@ fn every_field_changes_what_it_names() {
         ("encode_rests", json!(true), &nothing, &["encoding"]),
         ("encode_tempo", json!(false), &nothing, &["encoding"]),
         ("encode_metre", json!(false), &nothing, &["encoding"]),
+        ("metre_in_head", json!(true), &nothing, &["encoding"]),
+        ("tempo_in_head", json!(true), &nothing, &["encoding"]),
         ("validation_fraction", json!(0.5), &nothing, &["splits"]),
         ("test_fraction", json!(0.3), &nothing, &["splits"]),
         ("genre_from", json!("folder"), &nothing, &["genres"]),

@@ -65,6 +65,7 @@ fn segments_are_streams_of_whole_bars_and_fit() {
                     instruments: Some(
                         encoding.instruments(&Body::default(), &tokens[segment.first..]),
                     ),
+                    ..Conditioning::default()
                 };
                 assert_eq!(given, &encoding.head(&occur)[2..]);
                 conditioned_segments += 1;
@@ -84,6 +85,7 @@ fn segments_are_streams_of_whole_bars_and_fit() {
             let genre = encoding.head(&Conditioning {
                 genre: 1,
                 instruments: None,
+                ..Conditioning::default()
             })[1];
             let any = encoding.head(&Conditioning::default());
             assert!((60..200).contains(&conditioned(&|s| s.tokens[1] == genre)));
@@ -218,6 +220,7 @@ fn every_token_of_a_piece_is_scored_once() {
                 let given = Conditioning {
                     genre: 1,
                     instruments: Some(piece.body.instruments),
+                    ..Conditioning::default()
                 };
                 for conditioning in [Conditioning::default(), given] {
                     let scored = scored(&piece.body, Context { tokens, bars }, &conditioning);
@@ -283,6 +286,7 @@ fn parts_are_learned_and_scored_by_their_instruments() {
             let given = Conditioning {
                 genre: 1,
                 instruments: Some(body.instruments),
+                ..Conditioning::default()
             };
             for (tokens, bars) in [(40, 2), (64, 8), (300, 4), (1024, 300)] {
                 let context = Context { tokens, bars };
@@ -319,6 +323,7 @@ fn a_context_with_hardly_any_room_is_refused_and_one_without_a_limit_is_not() {
         let conditioning = Conditioning {
             genre: 1,
             instruments: Some((0..instruments).filter_map(Instrument::new).collect()),
+            ..Conditioning::default()
         };
         let head = encoding.head(&conditioning).len();
         let mut seen = 0;
@@ -388,6 +393,7 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
             true => Conditioning {
                 genre: piece.genre,
                 instruments: Some(piece.body.instruments),
+                ..Conditioning::default()
             },
         };
         let mut bits = 0.0;

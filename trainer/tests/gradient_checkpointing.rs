@@ -83,8 +83,8 @@ fn loss_and_gradients_are_the_same_to_the_bit_with_dropout_on() {
                 .with_recurrent(config.recurrent_dropout)
                 .with_adapters(config.lora.as_ref().map_or(0.0, |lora| lora.dropout));
             let segments = segments(&config, 5);
-            let streams = segments.iter().map(|s| (&s.tokens[..], s.first));
-            let batch = Ragged::new(streams, Device::Cpu);
+            let streams = segments.iter().map(|s| (&s.tokens[..], s.first, s.first));
+            let batch = Ragged::new(model.architecture().ends(), streams, Device::Cpu);
             let loss = model.backward(&batch, &mut dropout, 0.1, 0.01, checkpointing);
             let trained = model.trained().iter();
             let gradients = trained.map(|(name, weight)| (name.clone(), weight.grad()));
@@ -145,8 +145,8 @@ fn child() {
     };
     let model = model(&config);
     let segments = segments(&config, 8);
-    let streams = segments.iter().map(|s| (&s.tokens[..], s.first));
-    let batch = Ragged::new(streams, Device::Cpu);
+    let streams = segments.iter().map(|s| (&s.tokens[..], s.first, s.first));
+    let batch = Ragged::new(model.architecture().ends(), streams, Device::Cpu);
     let mut dropout = Dropout::new(0.1, ChaCha8Rng::seed_from_u64(5));
     let before = peak();
     let checkpointing = std::env::var(CHECKPOINTING).unwrap() == "true";

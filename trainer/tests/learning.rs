@@ -32,9 +32,14 @@ fn label_smoothing_is_its_formula() {
     let (_, embedding) = &model.weights()[0];
     let _ = tch::no_grad(|| embedding.shallow_clone().g_mul_scalar_(50.0));
     let streams = [5, 60, 300].map(|token| [token; 20]);
-    let batch = Ragged::new(streams.iter().map(|tokens| (&tokens[..], 3)), Device::Cpu);
+    let ends = model.architecture().ends();
+    let batch = Ragged::new(
+        ends,
+        streams.iter().map(|tokens| (&tokens[..], 3, 3)),
+        Device::Cpu,
+    );
     let logits = tch::no_grad(|| {
-        let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
+        let hidden = model.hidden(&batch, &mut Dropout::none());
         model.logits(&hidden.index_select(0, &batch.scored))
     });
     let logits = Vec::<Vec<f64>>::try_from(logits.to_kind(Kind::Double)).unwrap();

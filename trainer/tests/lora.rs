@@ -15,7 +15,7 @@ use famam_trainer::batches::{Draw, Music, Purpose, Segment};
 use famam_trainer::checkpoint::{self, LAST, Record};
 use famam_trainer::config::training::{Config, Lora, ModelType, PositionsKind};
 use famam_trainer::export;
-use famam_trainer::model::{Dropout, Model};
+use famam_trainer::model::{Dropout, Model, Ragged};
 use famam_trainer::pretrained::Pretrained;
 use famam_trainer::train::{End, Error, Run, Workers};
 use music::{data_set, music, tiny};
@@ -81,7 +81,8 @@ fn shake(model: &Model) {
 fn logits(model: &Model) -> Tensor {
     let vocabulary = model.architecture().vocabulary() as i64;
     let ids = (Tensor::arange(90, (Kind::Int64, Device::Cpu)) * 7).remainder(vocabulary);
-    tch::no_grad(|| model.logits(&model.hidden(&ids, &[50, 40], &mut Dropout::none())))
+    let batch = Ragged::unscored(&ids, &[50, 40]);
+    tch::no_grad(|| model.logits(&model.hidden(&batch, &mut Dropout::none())))
 }
 
 fn difference(a: &Tensor, b: &Tensor) -> f64 {

@@ -217,6 +217,7 @@ fn segments_are_cut_and_transposed_before_they_are_merged() {
                     let given = Conditioning {
                         genre: 0,
                         instruments: Some(given),
+                        ..Conditioning::default()
                     };
                     assert_eq!(head[2..], encoding.head(&given)[2..]);
                 }
@@ -243,6 +244,7 @@ fn every_token_is_scored_once() {
             let given = Conditioning {
                 genre: 0,
                 instruments: Some(body.instruments),
+                ..Conditioning::default()
             };
             for (tokens, bars) in [(40, 2), (64, 8), (128, 3), (300, 300), (4096, 300)] {
                 let context = Context { tokens, bars };

@@ -9,8 +9,8 @@ use famam_shared::architecture::{Activation, Architecture, Lstm, Rwkv};
 use famam_shared::bundle::Bundle;
 use famam_shared::manifest::Precision;
 use famam_trainer::checkpoint::{self, BEST, LAST};
-use famam_trainer::config::training::{Config, ModelType, PositionsKind};
-use famam_trainer::model::{Dropout, Model};
+use famam_trainer::config::training::{ConditioningKind, Config, ModelType, PositionsKind};
+use famam_trainer::model::{Dropout, Model, Ragged};
 use famam_trainer::train::Run;
 use famam_trainer::{config, export};
 use music::{data_set, music, tiny};
@@ -69,6 +69,15 @@ fn configs() -> Vec<Config> {
             logit_scale: 0.7,
             ..lstm()
         },
+        Config {
+            conditioning: ConditioningKind::Added,
+            ..tiny()
+        },
+        Config {
+            conditioning: ConditioningKind::Added,
+            conditioning_scale: 2.0,
+            ..lstm()
+        },
     ]
 }
 
@@ -118,7 +127,8 @@ fn tokens(count: i64, model: &Model) -> Tensor {
 }
 
 fn logits(model: &Model, ids: &Tensor, lengths: &[i64]) -> Tensor {
-    tch::no_grad(|| model.logits(&model.hidden(ids, lengths, &mut Dropout::none())))
+    let batch = Ragged::unscored(ids, lengths);
+    tch::no_grad(|| model.logits(&model.hidden(&batch, &mut Dropout::none())))
 }
 
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
@@ -304,6 +314,9 @@ fn what_is_not_supported_is_refused_by_name() {
         ("validation_every", "0"),
         ("d_model", "250"),
         ("logit_scale", "0"),
+        ("conditioning_scale", "0"),
+        ("metre_dropout", "1.5"),
+        ("tempo_dropout", "-0.1"),
         ("kv_heads", "3"),
         ("kv_heads", "0"),
         ("dropout_rate", "1.5"),
@@ -361,6 +374,7 @@ fn famams_lstms_load_unchanged() {
             tied: false,
             embedding_scale: (d_model as f32).sqrt(),
             logit_scale: 1.0,
+            conditioning_scale: None,
         };
         assert_eq!(config.architecture(461), expected.into());
     }
@@ -383,6 +397,7 @@ fn rwkvs_of_the_configs_are_as_large_as_they_say() {
             tied: false,
             embedding_scale: 1.0,
             logit_scale: 1.0,
+            conditioning_scale: None,
         };
         assert_eq!(config.architecture(461), expected.into());
     }

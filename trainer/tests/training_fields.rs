@@ -277,6 +277,7 @@ fn every_field_changes_what_it_names() {
     let whole = json!({ "max_seq_length": 1024 });
     let told = json!({ "unconditioned": 0.0 });
     let lora = json!({ "lora": {} });
+    let added = json!({ "conditioning": "added" });
     let logs = json!({ "use_tensorboard": true });
     let epoch = json!({ "steps": null, "epochs": 1, "validation_every": 8 });
     let impatient =
@@ -374,6 +375,8 @@ fn every_field_changes_what_it_names() {
         ("tied", json!(false), &nothing, &["architecture"]),
         ("embedding_scale", json!(2.0), &nothing, &["architecture"]),
         ("logit_scale", json!(0.5), &nothing, &["architecture"]),
+        ("conditioning", json!("added"), &nothing, &["architecture"]),
+        ("conditioning_scale", json!(0.5), &added, &["architecture"]),
         ("segment_bars", json!(2), &nothing, segments),
         ("batch_tokens", json!(200), &nothing, &["steps"]),
         ("accumulation_steps", json!(2), &nothing, &["steps"]),
@@ -399,6 +402,8 @@ fn every_field_changes_what_it_names() {
         ("unconditioned", json!(1.0), &nothing, segments),
         ("genre_dropout", json!(1.0), &told, segments),
         ("instrument_dropout", json!(1.0), &told, segments),
+        ("metre_dropout", json!(1.0), &told, segments),
+        ("tempo_dropout", json!(1.0), &told, segments),
         ("piece_start", json!(1.0), &nothing, segments),
         ("genre_balance", json!(0.0), &nothing, segments),
         ("piece_balance", json!(0.0), &nothing, segments),
@@ -416,7 +421,7 @@ fn every_field_changes_what_it_names() {
         ("fill_in", json!(1.0), &whole, &["training segments"]),
     ];
     let (folder, base) = (tempfile::tempdir().unwrap(), base());
-    let music = music::music();
+    let music = music::with_heads();
     let by_track = music_in(&Spec::Mmm(mmm::Settings {
         window_bars: 2,
         ..mmm::Settings::default()

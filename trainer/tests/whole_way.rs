@@ -122,6 +122,7 @@ fn play(bundle: &Bundle) {
             conditioning: Conditioning {
                 genre: bundle.manifest.vocabulary.genre("waltz").unwrap(),
                 instruments: None,
+                ..Conditioning::default()
             },
             bars: 4,
             metre: Metre::COMMON,

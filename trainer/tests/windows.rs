@@ -113,6 +113,7 @@ fn every_bar_of_a_piece_is_scored_once() {
         let given = Conditioning {
             genre: 1,
             instruments: Some(body.instruments),
+            ..Conditioning::default()
         };
         let head = encoding.head(&given).len();
         for (tokens, bars) in [

@@ -160,7 +160,9 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
             };
             let generator = engine.and_then(|engine| {
                 let manifest = engine.manifest();
-                let Conditioning { genre, instruments } = &mut request.conditioning;
+                let Conditioning {
+                    genre, instruments, ..
+                } = &mut request.conditioning;
                 if usize::from(*genre) >= manifest.vocabulary.genres.len() {
                     *genre = 0;
                 }

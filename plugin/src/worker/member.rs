@@ -274,6 +274,7 @@ impl Member {
             conditioning: Conditioning {
                 genre: shape.genre,
                 instruments: None,
+                ..Conditioning::default()
             },
             bars: shape.bars,
             metre,

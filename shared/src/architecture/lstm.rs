@@ -2,7 +2,7 @@
 //! et al. 2000. For inputs `x` `[batch, time, width]`, one time after another:
 //!
 //! ```text
-//! x = embedding[ids] * embedding_scale
+//! x = (embedding[ids] + conditioning_scale * sum(embedding[conditions])) * embedding_scale
 //! for each layer l of units.l, with h = c = 0 before a sequence:
 //!     i, o, f, g = split(x · inputᵀ + h · recurrentᵀ + bias)
 //!     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
@@ -44,6 +44,10 @@ pub struct Lstm {
     pub embedding_scale: f32,
     /// What logits are multiplied by.
     pub logit_scale: f32,
+    /// What the conditions' embeddings, added to every token's, are multiplied by; none where the
+    /// conditions are tokens before the music.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditioning_scale: Option<f32>,
 }
 
 impl Lstm {
@@ -55,6 +59,7 @@ impl Lstm {
             tied: self.tied,
             embedding_scale: self.embedding_scale,
             logit_scale: self.logit_scale,
+            conditioning_scale: self.conditioning_scale,
         }
     }
 

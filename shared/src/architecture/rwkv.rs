@@ -2,7 +2,8 @@
 //! For hidden states `x` `[batch, time, d_model]`, one time `t` after another:
 //!
 //! ```text
-//! x = layer_norm(embedding[ids] * embedding_scale; embedding_norm)
+//! x = (embedding[ids] + conditioning_scale * sum(embedding[conditions])) * embedding_scale
+//! x = layer_norm(x; embedding_norm)
 //! for each layer l:
 //!     time mixing (section 3.1.1 to 3.1.3):
 //!     h = layer_norm(x; layers.l.time_mixing_norm)
@@ -46,6 +47,10 @@ pub struct Rwkv {
     pub embedding_scale: f32,
     /// What logits are multiplied by.
     pub logit_scale: f32,
+    /// What the conditions' embeddings, added to every token's, are multiplied by; none where the
+    /// conditions are tokens before the music.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditioning_scale: Option<f32>,
 }
 
 impl Rwkv {
@@ -57,6 +62,7 @@ impl Rwkv {
             tied: self.tied,
             embedding_scale: self.embedding_scale,
             logit_scale: self.logit_scale,
+            conditioning_scale: self.conditioning_scale,
         }
     }
 

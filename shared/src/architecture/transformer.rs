@@ -1,7 +1,7 @@
 //! The Transformer: decoder-only and pre-norm. For hidden states `x` `[batch, time, d_model]`:
 //!
 //! ```text
-//! x = embedding[ids] * embedding_scale
+//! x = (embedding[ids] + conditioning_scale * sum(embedding[conditions])) * embedding_scale
 //! sinusoidal and learned:   x = x + positions[pos]
 //! for each layer l:
 //!     h = layer_norm(x; layers.l.attention_norm)
@@ -86,6 +86,10 @@ pub struct Transformer {
     /// What logits are multiplied by; older files do not say it.
     #[serde(default = "super::one")]
     pub logit_scale: f32,
+    /// What the conditions' embeddings, added to every token's, are multiplied by; none where the
+    /// conditions are tokens before the music.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditioning_scale: Option<f32>,
 }
 
 impl Transformer {
@@ -97,6 +101,7 @@ impl Transformer {
             tied: self.tied,
             embedding_scale: self.embedding_scale,
             logit_scale: self.logit_scale,
+            conditioning_scale: self.conditioning_scale,
         }
     }
 

@@ -58,6 +58,10 @@ enum State {
     Start,
     Bos,
     Genre,
+    /// A metre of the head.
+    GivenMetre,
+    /// A tempo of the head.
+    GivenTempo,
     AnyInstruments,
     /// An instrument of the head.
     Given(Instrument),
@@ -124,11 +128,16 @@ impl<M: Music> BarGrammar<M> {
         self.state = match (kind, self.state) {
             (Kind::Bos, _) => State::Bos,
             (Kind::Genre, _) => State::Genre,
+            (Kind::Metre, State::Genre) => State::GivenMetre,
+            (Kind::Tempo, State::Genre | State::GivenMetre) => State::GivenTempo,
             (Kind::AnyInstruments, _) => {
                 self.context.given = None;
                 State::AnyInstruments
             }
-            (Kind::Instrument, State::Genre | State::Given(_)) => {
+            (
+                Kind::Instrument,
+                State::Genre | State::GivenMetre | State::GivenTempo | State::Given(_),
+            ) => {
                 let instrument = Instrument::new(value as u8).unwrap_or_default();
                 let given = self.context.given.get_or_insert_default();
                 given.insert(instrument);
@@ -216,7 +225,14 @@ impl<M: Music> Grammar for BarGrammar<M> {
         match self.state {
             State::Start => self.insert(next, Kind::Bos),
             State::Bos => self.insert(next, Kind::Genre),
-            State::Genre => {
+            State::Genre | State::GivenMetre | State::GivenTempo => {
+                let settings = self.context.lexicon.settings();
+                if settings.metre_in_head && self.state == State::Genre {
+                    self.insert(next, Kind::Metre);
+                }
+                if settings.tempo_in_head && self.state != State::GivenTempo {
+                    self.insert(next, Kind::Tempo);
+                }
                 self.insert(next, Kind::AnyInstruments);
                 self.insert(next, Kind::Bar);
                 self.insert(next, Kind::Instrument);

@@ -321,6 +321,8 @@ impl Lexicon {
             .token(Kind::Genre, 0u16)
             .saturating_add(conditioning.genre);
         let mut head = vec![bos, genre];
+        head.extend(conditioning.metre.filter(|_| self.settings.metre_in_head));
+        head.extend(conditioning.tempo.filter(|_| self.settings.tempo_in_head));
         match &conditioning.instruments {
             None => head.push(self.token(Kind::AnyInstruments, 0u16)),
             Some(set) => head.extend(

@@ -19,6 +19,7 @@ use super::rows::{Inputs, Rows, carry};
 use super::{Engine, EngineError, Stream, library};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
+use crate::graph::CONDITIONS;
 use crate::manifest::{Manifest, StateTensor};
 
 const NAME: &str = "ONNX Runtime";
@@ -147,8 +148,9 @@ impl Engine for Ort {
                 binding,
                 caches,
                 step,
+                conditions: None,
             };
-            stream.bind()?;
+            stream.bind_conditions()?;
             stream.clear();
             Ok(stream)
         };
@@ -220,9 +222,19 @@ struct OrtStream {
     binding: IoBinding,
     caches: Caches,
     step: Step,
+    /// `[batch, conditions]`, of a model that adds them to every token.
+    conditions: Option<Tensor<i64>>,
 }
 
 impl OrtStream {
+    /// Binds what the rows are conditioned on.
+    fn bind_conditions(&mut self) -> ort::Result<()> {
+        let rows: Vec<usize> = (0..self.rows.batch()).collect();
+        let conditions = self.rows.conditions(&rows);
+        self.conditions = conditions.map(Tensor::from_array).transpose()?;
+        self.bind()
+    }
+
     /// Tensors for runs of `time` tokens with `slots` slots in the caches, which keep what they hold.
     fn resize(&mut self, time: usize, slots: usize) -> ort::Result<()> {
         let manifest = &self.shared.manifest;
@@ -248,6 +260,7 @@ impl OrtStream {
             binding,
             caches,
             step,
+            conditions,
             ..
         } = self;
         binding.clear();
@@ -255,6 +268,9 @@ impl OrtStream {
         binding.bind_input("pos", &step.pos)?;
         binding.bind_input("slot", &step.slot)?;
         binding.bind_input("kpos", &caches.kpos)?;
+        if let Some(conditions) = conditions {
+            binding.bind_input(CONDITIONS, conditions)?;
+        }
         binding.bind_output("logits", &mut step.logits)?;
         for (state, tensor) in shared.manifest.state.iter().zip(&mut caches.tensors) {
             binding.bind_input(&*state.input, tensor)?;
@@ -303,6 +319,12 @@ impl Stream for OrtStream {
         })
     }
 
+    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
+        self.rows.condition(conditions)?;
+        self.bind_conditions()
+            .map_err(|error| failed("take conditions", error))
+    }
+
     fn clear(&mut self) {
         self.rows.clear();
         self.rows.mark(self.caches.kpos.extract_tensor_mut().1);
@@ -321,13 +343,18 @@ impl recurrent::Graph for Arc<Shared> {
     fn run(
         &self,
         ids: &[Token],
-        batch: usize,
+        rows: &Rows,
+        chosen: &[usize],
         state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let run = || -> ort::Result<Vec<Vec<f32>>> {
+            let batch = chosen.len();
             let ids: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
             let ids = Tensor::from_array(([batch, ids.len() / batch], ids))?;
             let mut inputs = vec![("ids", ids.into_dyn())];
+            if let Some(conditions) = rows.conditions::<i64>(chosen) {
+                inputs.push((CONDITIONS, Tensor::from_array(conditions)?.into_dyn()));
+            }
             for (described, values) in self.manifest.state.iter().zip(state) {
                 let tensor = Tensor::from_array((described.shape(batch, 0), values))?;
                 inputs.push((described.input.as_str(), tensor.into_dyn()));

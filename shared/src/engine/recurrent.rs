@@ -16,11 +16,13 @@ use crate::manifest::Manifest;
 /// What an engine does for such a stream.
 pub(super) trait Graph: Send {
     /// Runs `ids` `[batch, time]` after `state` (by the manifest's order, each `[batch, width]` row by
-    /// row): the logits `[batch, time, vocabulary]`, and then the state behind them.
+    /// row): the logits `[batch, time, vocabulary]`, and then the state behind them. `rows` knows what
+    /// the rows of the batch, `chosen` of all, are conditioned on.
     fn run(
         &self,
         ids: &[Token],
-        batch: usize,
+        rows: &Rows,
+        chosen: &[usize],
         state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError>;
 }
@@ -78,7 +80,7 @@ impl<G: Graph> Stream for Recurrent<G> {
                 rows.iter().flat_map(row).copied().collect()
             };
             let before: Vec<Vec<f32>> = tensors.map(of_rows).collect();
-            let mut outputs = self.graph.run(&ids, rows.len(), before)?.into_iter();
+            let mut outputs = self.graph.run(&ids, &self.rows, &rows, before)?.into_iter();
             let of_group = outputs.next().unwrap_or_default();
             give(
                 &of_group,
@@ -98,6 +100,10 @@ impl<G: Graph> Stream for Recurrent<G> {
             doing: "return its logits".to_owned(),
             why: error.to_string(),
         })
+    }
+
+    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
+        self.rows.condition(conditions)
     }
 
     fn clear(&mut self) {

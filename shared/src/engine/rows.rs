@@ -1,6 +1,6 @@
 //! What stands in a cache: the rows of a batch, and the four integer inputs of the step graph.
 
-use crate::encoding::Token;
+use crate::encoding::{PAD, Token};
 use crate::engine::EngineError;
 use crate::graph::EMPTY;
 use crate::manifest::Manifest;
@@ -17,6 +17,8 @@ pub(super) struct Rows {
     capacity: usize,
     /// Tokens that the model knows.
     vocabulary: usize,
+    /// What each row is conditioned on, of a model that adds it to every token.
+    conditions: Option<Vec<Vec<Token>>>,
 }
 
 impl Rows {
@@ -45,7 +47,50 @@ impl Rows {
             lengths: vec![0; batch],
             capacity,
             vocabulary: manifest.architecture.vocabulary(),
+            conditions: (manifest.architecture.ends().conditioning_scale)
+                .map(|_| vec![Vec::new(); batch]),
         })
+    }
+
+    /// See [`super::Stream::condition`].
+    pub(super) fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
+        self.check(conditions)?;
+        if let Some(all) = &mut self.conditions {
+            *all = conditions.iter().map(|row| row.to_vec()).collect();
+        }
+        Ok(())
+    }
+
+    /// The further input of a model that adds conditions to every token, for these rows
+    /// `[rows, conditions]`, one column at least.
+    pub(super) fn conditions<T: Index>(&self, rows: &[usize]) -> Option<([usize; 2], Vec<T>)> {
+        let all = self.conditions.as_ref()?;
+        let rows: Vec<&[Token]> = rows.iter().map(|&row| &all[row][..]).collect();
+        let width = rows.iter().map(|row| row.len()).max().unwrap_or(0).max(1);
+        let padded = rows.iter().flat_map(|row| {
+            let padding = std::iter::repeat(&PAD);
+            row.iter().chain(padding).take(width)
+        });
+        let ids = padded.map(|&token| T::index(usize::from(token))).collect();
+        Some(([rows.len(), width], ids))
+    }
+
+    /// Refuses another number of rows than the batch, and tokens that the model does not know.
+    fn check(&self, tokens: &[&[Token]]) -> Result<(), EngineError> {
+        if tokens.len() != self.batch() {
+            return Err(EngineError::Batch {
+                batch: self.batch(),
+                rows: tokens.len(),
+            });
+        }
+        let unknown = |&&token: &&Token| usize::from(token) >= self.vocabulary;
+        match tokens.iter().copied().flatten().find(unknown) {
+            Some(&token) => Err(EngineError::Token {
+                token,
+                vocabulary: self.vocabulary,
+            }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn batch(&self) -> usize {
@@ -90,27 +135,13 @@ impl Rows {
         tokens: &[&[Token]],
         slots: usize,
     ) -> Result<(usize, usize), EngineError> {
-        if tokens.len() != self.batch() {
-            return Err(EngineError::Batch {
-                batch: self.batch(),
-                rows: tokens.len(),
-            });
-        }
+        self.check(tokens)?;
         let time = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
         if time == 0 {
             return Err(EngineError::NoToken);
         }
         let mut end = 0;
         for (&len, row) in self.lengths.iter().zip(tokens) {
-            if let Some(&token) = row
-                .iter()
-                .find(|&&token| usize::from(token) >= self.vocabulary)
-            {
-                return Err(EngineError::Token {
-                    token,
-                    vocabulary: self.vocabulary,
-                });
-            }
             if row.len() > self.capacity - len {
                 return Err(EngineError::Full {
                     capacity: self.capacity,

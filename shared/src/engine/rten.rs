@@ -13,7 +13,7 @@ use super::rows::{Inputs, Rows, carry};
 use super::{Engine, EngineError, Stream};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
-use crate::graph::EMPTY;
+use crate::graph::{CONDITIONS, EMPTY};
 use crate::manifest::{Manifest, StateTensor};
 
 const NAME: &str = "rten";
@@ -29,11 +29,21 @@ struct Shared {
     model: Model,
     /// `ids`, and where there are caches `pos`, `slot`, `kpos`.
     inputs: Vec<NodeId>,
+    /// What is added to every token, of a model that does.
+    conditions: Option<NodeId>,
     /// The state before, in the order of [`crate::graph::state`].
     past: Vec<NodeId>,
     /// The logits, then the state behind them.
     outputs: Vec<NodeId>,
     options: RunOptions,
+}
+
+impl Shared {
+    /// The input of what `chosen` rows are conditioned on, of a model that has one.
+    fn conditions(&self, rows: &Rows, chosen: &[usize]) -> Option<(NodeId, ValueOrView<'static>)> {
+        let (shape, ids) = rows.conditions::<i32>(chosen)?;
+        Some((self.conditions?, Tensor::from_data(&shape[..], ids).into()))
+    }
 }
 
 impl Rten {
@@ -64,6 +74,9 @@ impl Rten {
                 .iter()
                 .map(|name| node(name))
                 .collect::<Result<_, _>>()?,
+            conditions: (bundle.manifest.architecture.ends().conditioning_scale)
+                .map(|_| node(CONDITIONS))
+                .transpose()?,
             past: state
                 .iter()
                 .map(|s| node(&s.input))
@@ -185,7 +198,9 @@ impl Stream for RtenStream {
         let shared = self.shared.clone();
         let [ids, pos, slot] = integers.map(|data| Tensor::from_data(&[batch, time][..], data));
         let kpos = Tensor::from_data(&[batch, self.slots][..], std::mem::take(&mut self.kpos));
-        let mut inputs: Vec<(NodeId, ValueOrView)> = Vec::with_capacity(4 + shared.past.len());
+        let mut inputs: Vec<(NodeId, ValueOrView)> = Vec::with_capacity(5 + shared.past.len());
+        let all: Vec<usize> = (0..batch).collect();
+        inputs.extend(shared.conditions(&self.rows, &all));
         for (&id, tensor) in shared.inputs.iter().zip([&ids, &pos, &slot, &kpos]) {
             inputs.push((id, tensor.view().into()));
         }
@@ -233,6 +248,10 @@ impl Stream for RtenStream {
         })
     }
 
+    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
+        self.rows.condition(conditions)
+    }
+
     fn clear(&mut self) {
         self.rows.clear();
         self.rows.mark(&mut self.kpos);
@@ -251,12 +270,15 @@ impl recurrent::Graph for Arc<Shared> {
     fn run(
         &self,
         ids: &[Token],
-        batch: usize,
+        rows: &Rows,
+        chosen: &[usize],
         state: Vec<Vec<f32>>,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let batch = chosen.len();
         let ids: Vec<i32> = ids.iter().map(|&id| i32::from(id)).collect();
         let ids = Tensor::from_data(&[batch, ids.len() / batch][..], ids);
         let mut inputs: Vec<(NodeId, ValueOrView)> = vec![(self.inputs[0], ids.into())];
+        inputs.extend(self.conditions(rows, chosen));
         let tensors = self.manifest.state.iter().zip(state);
         inputs.extend(
             self.past

@@ -106,18 +106,19 @@ impl Piece {
         let begin = stream[filled];
         stream.truncate(filled);
         let limit = |left: usize| context.tokens.saturating_sub(RESERVE + 2 * left);
-        let prompt = generator.encoding.merge(&stream).into_owned();
-        if prompt.len() > limit(count) {
+        if generator.encoding.merge(&stream).len() > limit(count) {
             return Err(GenerationError::Narrow { bar: start as u32 });
         }
         generator.index = start as u32;
         generator.rng = bar_rng(generator.request.seed, generator.index);
-        generator.grammar = generator.encoding.grammar();
-        prompt
-            .iter()
-            .try_for_each(|&token| generator.grammar.accept(token))?;
-        generator.stream.clear();
-        generator.run(&prompt)?;
+        let head = generator.encoding.head(&self.conditioning).len();
+        let first = self.body.states[from];
+        generator.conditionings[0] = Conditioning {
+            metre: Some(first.metre),
+            tempo: Some(first.tempo),
+            ..self.conditioning
+        };
+        generator.begin_with(&stream[head..])?;
         for left in (0..count).rev() {
             generator.take(begin, &mut stream)?;
             loop {
@@ -125,7 +126,7 @@ impl Piece {
                     .request
                     .max_tokens
                     .is_some_and(|most| generator.drawn >= most);
-                let must_end = spent || generator.stream.len(0) >= limit(left);
+                let must_end = spent || generator.len() >= limit(left);
                 let Some(token) = generator.draw(must_end) else {
                     break;
                 };
@@ -136,7 +137,6 @@ impl Piece {
                 }
             }
         }
-        let head = generator.encoding.head(&self.conditioning).len();
         let said = bars(generator, &generator.encoding.bar_by_bar(&stream[head..]));
         let lexicon = generator.encoding.lexicon();
         let eos = generator.encoding.special().eos;
@@ -156,6 +156,6 @@ impl Generator {
     fn take(&mut self, token: Token, stream: &mut Vec<Token>) -> Result<(), GenerationError> {
         self.grammar.accept(token)?;
         stream.extend_from_slice(&self.encoding.expand(&[token]));
-        self.run(&[token])
+        self.append(&[token])
     }
 }

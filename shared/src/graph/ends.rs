@@ -1,8 +1,8 @@
 //! What stands before and behind every backbone: the embedding and the head.
 
-use super::Skeleton;
 use super::builder::{Builder, Dim, Value};
 use super::linear::Matrix;
+use super::{CONDITIONS, Skeleton};
 use crate::architecture::Ends;
 use crate::manifest::Precision;
 use crate::onnx::Element;
@@ -26,9 +26,13 @@ impl Builder {
         let embedding = "embedding.weight".to_owned();
         let (x, head) = if ends.tied {
             let head = self.matrix("embedding", &[embedding], size, precision);
-            (self.columns(&head, ids), head)
+            let x = self.columns(&head, ids);
+            let x = self.condition(x, ends, |b, ids| b.columns(&head, ids));
+            (x, head)
         } else {
-            let x = self.rows(&embedding, size, ids, precision);
+            let table = self.table(&embedding, size, precision);
+            let x = self.rows(&table, ids);
+            let x = self.condition(x, ends, |b, ids| b.rows(&table, ids));
             let head = self.matrix("head", &["head.weight".to_owned()], size, precision);
             (x, head)
         };
@@ -37,6 +41,35 @@ impl Builder {
         }
         let scale = self.float(ends.embedding_scale);
         (self.op("Mul", &[&x, &scale]), head)
+    }
+
+    /// Adds to `x` `[batch, time, d_model]` what the model adds to every token: the scaled sum of the
+    /// embeddings of a further input, [`CONDITIONS`] `[batch, conditions]`, of which PAD counts as
+    /// nothing.
+    fn condition(
+        &mut self,
+        x: Value,
+        ends: Ends,
+        embed: impl Fn(&mut Self, &Value) -> Value,
+    ) -> Value {
+        let Some(scale) = ends.conditioning_scale else {
+            return x;
+        };
+        let shape = [Dim::Free("batch"), Dim::Free("conditions")];
+        let ids = self.input(CONDITIONS, Element::I64, &shape);
+        let embedded = embed(self, &ids);
+        let one = self.float(1.0);
+        let counts = self.cast(&ids, Element::F32);
+        let counts = self.op("Min", &[&counts, &one]);
+        let counts = self.unsqueeze(&counts, &[2]);
+        let embedded = self.op("Mul", &[&embedded, &counts]);
+        // One after the other: with `ReduceSum` padding would change the order, and so the last bits.
+        let (axis, last) = (self.ints(&[], &[1]), self.list(&[-1]));
+        let sums = self.op("CumSum", &[&embedded, &axis]);
+        let sum = self.gather(&sums, &last, 1);
+        let scale = self.float(scale);
+        let sum = self.op("Mul", &[&sum, &scale]);
+        self.op("Add", &[&x, &sum])
     }
 
     /// The graph, whose `logits` are those of the last hidden states `x`.

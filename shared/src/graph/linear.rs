@@ -115,29 +115,28 @@ impl Builder {
         }
     }
 
-    /// Rows `ids` of the weight `name` `[rows, width]`: `[batch, time, width]`.
-    pub(super) fn rows(
-        &mut self,
-        name: &str,
-        shape: [usize; 2],
-        ids: &Value,
-        precision: Precision,
-    ) -> Value {
+    /// The weight `name` `[rows, width]`, stored row by row for [`Self::rows`].
+    pub(super) fn table(&mut self, name: &str, shape: [usize; 2], precision: Precision) -> Matrix {
         let stored = |form| Stored {
             names: vec![name.to_owned()],
             form,
         };
         match precision {
-            Precision::Fp32 => {
-                let weight = self.weight(name, &shape, stored(Form::Plain));
-                self.gather(&weight, ids, 0)
-            }
-            Precision::Int8 => {
-                let weight = self.weight(name, &shape, stored(Form::Rows));
-                let scale = format!("{name}.scale");
-                let scale = self.weight(&scale, &shape[..1], stored(Form::Scales));
-                let rows = self.gather(&weight, ids, 0);
-                self.dequantize(&rows, &scale, ids)
+            Precision::Fp32 => Matrix::Fp32(self.weight(name, &shape, stored(Form::Plain))),
+            Precision::Int8 => Matrix::Int8 {
+                weight: self.weight(name, &shape, stored(Form::Rows)),
+                scale: self.weight(&format!("{name}.scale"), &shape[..1], stored(Form::Scales)),
+            },
+        }
+    }
+
+    /// Rows `ids` of a [`Self::table`]: `[batch, time, width]`.
+    pub(super) fn rows(&mut self, table: &Matrix, ids: &Value) -> Value {
+        match table {
+            Matrix::Fp32(weight) => self.gather(weight, ids, 0),
+            Matrix::Int8 { weight, scale } => {
+                let rows = self.gather(weight, ids, 0);
+                self.dequantize(&rows, scale, ids)
             }
         }
     }

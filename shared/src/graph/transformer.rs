@@ -140,7 +140,8 @@ pub(super) fn skeleton(
             Some(b.gather(&table, &pos, 0))
         }
         Positions::Learned { length } => {
-            Some(b.rows("positions.weight", [length, t.d_model], &pos, precision))
+            let table = b.table("positions.weight", [length, t.d_model], precision);
+            Some(b.rows(&table, &pos))
         }
         Positions::Relative { .. } | Positions::Rotary { .. } => None,
     };

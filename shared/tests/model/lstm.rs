@@ -15,6 +15,7 @@ pub fn lstm() -> Lstm {
         tied: false,
         embedding_scale: 5.0,
         logit_scale: 0.8,
+        conditioning_scale: None,
     }
 }
 

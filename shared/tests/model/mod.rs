@@ -64,6 +64,7 @@ pub fn medium(positions: Positions) -> Transformer {
         tied: true,
         embedding_scale: 1.0,
         logit_scale: 1.0,
+        conditioning_scale: None,
     }
 }
 

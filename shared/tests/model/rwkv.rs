@@ -15,6 +15,7 @@ pub fn rwkv() -> Rwkv {
         tied: false,
         embedding_scale: 5.0,
         logit_scale: 0.8,
+        conditioning_scale: None,
     }
 }
 

@@ -130,6 +130,8 @@ fn settings() -> Vec<quantize::Settings> {
             max_duration_bars: 1,
             max_metre_bars: 1,
             velocity_bins: 7,
+            metre_in_head: true,
+            tempo_in_head: true,
             ..default.clone()
         }])
         .chain([quantize::Settings {

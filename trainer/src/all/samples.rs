@@ -46,7 +46,7 @@ pub(super) fn write(path: &Path, stem: &Path, count: usize, threads: usize) -> R
         let request = Request {
             conditioning: Conditioning {
                 genre: genre as u16,
-                instruments: None,
+                ..Conditioning::default()
             },
             bars: BARS,
             metre: Metre::COMMON,

@@ -93,6 +93,10 @@ pub struct Config {
     pub max_metre_bars: u16,
     /// Bins of the 128 velocities; with 0 none are said.
     pub velocity_bins: u16,
+    /// Whether a stream's head may say the metre of its first bar, as a condition.
+    pub metre_in_head: bool,
+    /// Whether a stream's head may say the tempo of its first bar, as a condition.
+    pub tempo_in_head: bool,
     /// Bars that `mmm` says together, track by track.
     pub window_bars: u16,
     /// Whether each bar says its chord.
@@ -245,6 +249,8 @@ impl Default for Config {
             max_duration_bars: 4,
             max_metre_bars: 2,
             velocity_bins: 32,
+            metre_in_head: false,
+            tempo_in_head: false,
             window_bars: 4,
             encode_chords: false,
             encode_rests: false,
@@ -334,6 +340,8 @@ impl Config {
             rests: self.encode_rests,
             tempos: self.encode_tempo,
             time_signature: (!self.encode_metre).then_some(self.time_signature),
+            metre_in_head: self.metre_in_head,
+            tempo_in_head: self.tempo_in_head,
         };
         match self.encoder_type {
             EncoderType::Multitrack => Spec::Multitrack(settings),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::JsonError;
 
 mod check;
+pub mod embeddings;
 mod lora;
 
 pub use lora::Lora;
@@ -134,6 +135,13 @@ pub struct Config {
     pub embedding_scale: Option<f32>,
     /// What logits are multiplied by.
     pub logit_scale: f32,
+    /// How the model is told what music is conditioned on.
+    pub conditioning: ConditioningKind,
+    /// What the conditions' embeddings are multiplied by where they are added to every token's.
+    pub conditioning_scale: f32,
+    /// Embeddings that were trained before, for the model to start with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embeddings: Option<embeddings::Embeddings>,
     /// Bars of a segment; the data set's where nothing is said, and as many as fit where that
     /// says nothing either.
     pub segment_bars: Option<usize>,
@@ -165,6 +173,10 @@ pub struct Config {
     pub genre_dropout: f64,
     /// Probability that the instruments are *any*, where they are not so already.
     pub instrument_dropout: f64,
+    /// Probability that the metre is *any*, in data sets whose heads say it.
+    pub metre_dropout: f64,
+    /// Probability that the tempo is *any*, in data sets whose heads say it.
+    pub tempo_dropout: f64,
     /// Probability that a segment begins where its piece does; others begin at any bar.
     pub piece_start: f64,
     /// How often bars of a segment are left open and filled in after all others, where the encoding can
@@ -254,6 +266,16 @@ pub enum PositionsKind {
     Learned,
 }
 
+/// How a model is told what music is conditioned on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditioningKind {
+    /// As tokens before the music.
+    Tokens,
+    /// As embeddings added to those of every token, the scaled sum of them.
+    Added,
+}
+
 /// What products are computed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -324,6 +346,9 @@ impl Default for Config {
             tied: false,
             embedding_scale: None,
             logit_scale: 1.0,
+            conditioning: ConditioningKind::Tokens,
+            conditioning_scale: 0.25,
+            embeddings: None,
             segment_bars: None,
             batch_tokens: None,
             accumulation_steps: 1,
@@ -338,6 +363,8 @@ impl Default for Config {
             unconditioned: 0.25,
             genre_dropout: 0.15,
             instrument_dropout: 0.25,
+            metre_dropout: 0.25,
+            tempo_dropout: 0.25,
             piece_start: 0.125,
             fill_in: 0.25,
             genre_balance: 0.5,
@@ -479,6 +506,7 @@ impl Config {
             tied: self.tied,
             embedding_scale: self.scale(),
             logit_scale: self.logit_scale,
+            conditioning_scale: self.added(),
         }
     }
 
@@ -491,11 +519,19 @@ impl Config {
             tied: self.tied,
             embedding_scale: self.embedding_scale.unwrap_or(1.0),
             logit_scale: self.logit_scale,
+            conditioning_scale: self.added(),
         }
     }
 
     fn scale(&self) -> f32 {
         self.embedding_scale.unwrap_or((self.d_model as f32).sqrt())
+    }
+
+    fn added(&self) -> Option<f32> {
+        match self.conditioning {
+            ConditioningKind::Tokens => None,
+            ConditioningKind::Added => Some(self.conditioning_scale),
+        }
     }
 
     fn transformer(&self, vocabulary: usize) -> Transformer {
@@ -527,6 +563,7 @@ impl Config {
             tied: self.tied,
             embedding_scale: self.scale(),
             logit_scale: self.logit_scale,
+            conditioning_scale: self.added(),
         }
     }
 
@@ -538,6 +575,11 @@ impl Config {
             tied: ends.tied,
             embedding_scale: Some(ends.embedding_scale),
             logit_scale: ends.logit_scale,
+            conditioning: match ends.conditioning_scale {
+                None => ConditioningKind::Tokens,
+                Some(_) => ConditioningKind::Added,
+            },
+            conditioning_scale: ends.conditioning_scale.unwrap_or(self.conditioning_scale),
             ..self
         };
         match architecture {

@@ -33,6 +33,8 @@ pub(super) fn data_set(
         max_duration_bars: settings.max_duration_bars,
         max_metre_bars: settings.max_metre_bars,
         velocity_bins: settings.velocity_bins,
+        metre_in_head: settings.metre_in_head,
+        tempo_in_head: settings.tempo_in_head,
         window_bars: match spec.base() {
             encoding::Spec::Mmm(settings) => settings.window_bars,
             _ => Config::default().window_bars,

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
+use super::Error;
+use crate::model::{Dropout, Model, Ragged};
+use crate::scoring::Window;
 use famam_shared::bundle::Bundle;
-use famam_shared::encoding::Token;
+use famam_shared::encoding::{PAD, Token};
 use famam_shared::engine::{self, Choice, Engine, EngineError};
 use famam_shared::generation::PROMPT_CHUNK;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
-
-use super::Error;
-use crate::model::{Dropout, Model};
-use crate::scoring::Window;
 
 /// The largest difference between an fp32 bundle's logits and libtorch's, where the model itself
 /// does not make more of a rounding.
@@ -23,6 +22,8 @@ const ROUNDINGS: f64 = 16.0;
 const MOST_DIVERGENCE: f64 = 2e-3;
 /// Tokens of a check, at most.
 const LENGTH: usize = 400;
+/// Of these, tokens that stand for a head.
+const HEAD: usize = 6;
 /// Tokens that are run one by one.
 const STEPS: usize = 100;
 /// Sequences of a check, and rows of its batch.
@@ -41,13 +42,16 @@ fn engines(bundle: &Bundle) -> Result<Vec<Arc<dyn Engine>>, Error> {
     Ok(engines)
 }
 
-/// The logits of `tokens` as rows, in pieces of `piece(i)` tokens, `i` counting them.
+/// The logits of a stream with a head of `head` tokens as rows, in pieces of `piece(i)` tokens, `i` counting them.
 fn logits(
     engine: &dyn Engine,
-    tokens: &[Token],
+    (tokens, head): (&[Token], usize),
     piece: impl Fn(usize) -> usize,
 ) -> Result<Vec<f32>, EngineError> {
+    let ends = engine.manifest().architecture.ends();
+    let (conditions, tokens) = ends.split(tokens, head);
     let mut stream = engine.open(1, tokens.len())?;
+    stream.condition(&[conditions])?;
     let (mut logits, mut done) = (Vec::new(), 0);
     for i in 0.. {
         if done == tokens.len() {
@@ -68,9 +72,10 @@ pub(super) fn fp32(bundle: &Bundle, model: &Model) -> Result<(), Error> {
     let tokens: Vec<Token> = (0..length)
         .map(|_| rng.random_range(0..vocabulary) as Token)
         .collect();
-    let expected = torch(model, &tokens);
+    let tokens = (&tokens[..], HEAD.min(length));
+    let expected = torch(model, tokens);
     let mut limit = MOST_DIFFERENCE;
-    let limits: Vec<f64> = differences(&torch(&rounding(model), &tokens), &expected, vocabulary)
+    let limits: Vec<f64> = differences(&torch(&rounding(model), tokens), &expected, vocabulary)
         .into_iter()
         .map(|difference| {
             limit = limit.max(ROUNDINGS * difference);
@@ -78,8 +83,8 @@ pub(super) fn fp32(bundle: &Bundle, model: &Model) -> Result<(), Error> {
         })
         .collect();
     for engine in engines(bundle)? {
-        let prompt = logits(&*engine, &tokens, |_| PROMPT_CHUNK)?;
-        let steps = logits(&*engine, &tokens, |_| 1)?;
+        let prompt = logits(&*engine, tokens, |_| PROMPT_CHUNK)?;
+        let steps = logits(&*engine, tokens, |_| 1)?;
         for (how, found) in [("as a prompt", prompt), ("step by step", steps)] {
             let found = differences(&found, &expected, vocabulary);
             let what = format!(
@@ -126,14 +131,13 @@ fn rounding(model: &Model) -> Model {
 }
 
 /// libtorch's logits as rows.
-fn torch(model: &Model, tokens: &[Token]) -> Vec<f32> {
-    let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+fn torch(model: &Model, (tokens, head): (&[Token], usize)) -> Vec<f32> {
+    // The last token of a batch's streams is only a target.
+    let tokens = [tokens, &[PAD]].concat();
+    let stream = std::iter::once((&tokens[..], head, head));
+    let batch = Ragged::new(model.architecture().ends(), stream, model.device());
     let logits = tch::no_grad(|| {
-        let hidden = model.hidden(
-            &Tensor::from_slice(&ids),
-            &[ids.len() as i64],
-            &mut Dropout::none(),
-        );
+        let hidden = model.hidden(&batch, &mut Dropout::none());
         model.logits(&hidden)
     });
     let mut values = vec![0f32; logits.numel()];
@@ -145,31 +149,40 @@ fn torch(model: &Model, tokens: &[Token]) -> Vec<f32> {
 /// as step by step; and whether the two engines' distributions are close, on the first of
 /// `windows`.
 pub(super) fn int8(bundle: &Bundle, windows: &[Window]) -> Result<(), Error> {
-    let rows: Vec<&[Token]> = windows
+    let rows: Vec<(&[Token], usize)> = windows
         .iter()
-        .map(|window| &window.tokens[..window.tokens.len().min(LENGTH)])
+        .map(|window| {
+            let end = window.tokens.len().min(LENGTH);
+            (&window.tokens[..end], window.head)
+        })
         .take(ROWS)
         .collect();
+    let ends = bundle.manifest.architecture.ends();
+    let split = rows.iter().map(|&(tokens, head)| ends.split(tokens, head));
+    let (conditions, sequences): (Vec<_>, Vec<_>) = split.unzip();
+    let sequences: Vec<&[Token]> = sequences.iter().map(|sequence| &**sequence).collect();
     let mut by_engine: Vec<Vec<f32>> = Vec::new();
     for engine in engines(bundle)? {
         let alone: Vec<Vec<f32>> = rows
             .iter()
-            .map(|row| logits(&*engine, row, |_| PROMPT_CHUNK))
+            .map(|&row| logits(&*engine, row, |_| PROMPT_CHUNK))
             .collect::<Result<_, _>>()?;
         let name = engine.name();
-        let steps = &rows[0][..rows[0].len().min(STEPS)];
+        let (first, head) = rows[0];
+        let steps = (&first[..first.len().min(STEPS)], head);
         same(
             &name,
             "a prompt and single steps",
             &logits(&*engine, steps, |_| 1)?,
             &alone[0],
         )?;
-        let longest = rows.iter().map(|row| row.len()).max().unwrap_or(1);
+        let longest = sequences.iter().map(|row| row.len()).max().unwrap_or(1);
         let mut stream = engine.open(rows.len(), longest)?;
-        let batch = stream.run(&rows)?;
+        stream.condition(&conditions)?;
+        let batch = stream.run(&sequences)?;
         for (r, alone) in alone.iter().enumerate() {
             let row: Vec<f32> = batch
-                .slice(ndarray::s![r, ..rows[r].len(), ..])
+                .slice(ndarray::s![r, ..sequences[r].len(), ..])
                 .iter()
                 .copied()
                 .collect();

@@ -42,6 +42,7 @@ impl Piece<'_> {
         let window = |tokens, first| Window {
             piece: self.index,
             tokens,
+            head: self.encoding.head(self.conditioning).len(),
             first,
         };
         let fits =

@@ -13,6 +13,7 @@ use tch::{Reduction, Tensor};
 use super::ranks::{self, Ranks};
 use crate::batches::Segment;
 use crate::config::training::Config;
+use crate::embeddings::{self, Autoencoder};
 use crate::model::{Dropout, Model, Ragged};
 use crate::optimizer::{self, Settings, Slot, Step};
 use crate::parallel::each;
@@ -31,6 +32,8 @@ pub struct Gradients {
 pub struct Workers {
     replicas: Vec<Model>,
     slots: Vec<Slot>,
+    /// What the embeddings learn by beside the model, where they do.
+    autoencoder: Option<Autoencoder>,
 }
 
 impl Workers {
@@ -39,16 +42,39 @@ impl Workers {
         let slots = optimizer::slots(config.optimizer, model.trained());
         let mut replicas: Vec<Model> = (1..threads).map(|_| model.replica()).collect();
         replicas.push(model);
-        Self { replicas, slots }
+        Self {
+            replicas,
+            slots,
+            autoencoder: None,
+        }
     }
 
-    /// Weights, adapters and moments, by name.
+    /// Where the config says so the embeddings go on learning by the autoencoder in `tensors`; the
+    /// name of a tensor that does not fit otherwise.
+    pub fn continue_embeddings(
+        &mut self,
+        config: &Config,
+        tensors: &mut HashMap<String, Tensor>,
+    ) -> Result<(), String> {
+        let mut weights = self.model().weights().iter();
+        if let Some((_, table)) = weights.find(|(name, _)| name == embeddings::TABLE)
+            && config.continues_embeddings()
+        {
+            self.autoencoder = Some(Autoencoder::from_tensors(tensors, table)?);
+        }
+        Ok(())
+    }
+
+    /// Weights, adapters and moments, by name, the autoencoder's among them where there is one.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let weights = self.replicas[0].tensors();
         let weights = weights.map(|(name, weight)| (name.clone(), weight.detach()));
         let moments = self.slots.iter().flat_map(Slot::moments);
+        let autoencoder = self.autoencoder.iter();
+        let autoencoder = autoencoder.flat_map(|a| a.weights().chain(a.moments()));
         weights
             .chain(moments.map(|(name, moment)| (name, moment.shallow_clone())))
+            .chain(autoencoder)
             .collect()
     }
 
@@ -72,6 +98,7 @@ impl Workers {
         let gradients = gradients.ok().flatten()?;
         let loss = gradients.loss;
         self.update(config, number, rate, gradients);
+        self.go_on(config, segments, number);
         Some(loss)
     }
 
@@ -100,7 +127,8 @@ impl Workers {
                 .with_recurrent(config.recurrent_dropout)
                 .with_adapters(adapters);
             let mut batch = Ragged::new(
-                segments.iter().map(|s| (&s.tokens[..], s.first)),
+                model.architecture().ends(),
+                segments.iter().map(|s| (&s.tokens[..], s.first, s.first)),
                 model.device(),
             );
             dropout.hide(&mut batch.ids, config.token_dropout);
@@ -111,8 +139,15 @@ impl Workers {
                 share,
                 config.gradient_checkpointing,
             );
-            let trained = model.trained().iter();
-            (loss, trained.map(|(_, weight)| taken(weight)).collect())
+            let gradients = model.trained().iter().map(|(name, weight)| {
+                let gradient = taken(weight);
+                // No optimizer moves what has a gradient of 0.
+                match config.freezes_embeddings() && name == embeddings::TABLE {
+                    true => gradient.zeros_like(),
+                    false => gradient,
+                }
+            });
+            (loss, gradients.collect())
         });
         let loss: f64 = parts.iter().map(|(loss, _)| loss).sum();
         let loss: f64 = ranks.sum(&[loss])?.iter().sum();
@@ -165,6 +200,14 @@ impl Workers {
         });
     }
 
+    /// Where embeddings go on learning by their autoencoder, a step of it on the segments of step
+    /// `number`: on every rank the same one.
+    pub fn go_on(&mut self, config: &Config, segments: &[Segment], number: u64) {
+        if let Some(autoencoder) = &mut self.autoencoder {
+            autoencoder.go_on(segments, number, config.random_seed);
+        }
+    }
+
     /// How well `segments` are foretold, without dropout and label smoothing; each rank looks at its
     /// share of them.
     pub fn evaluate(
@@ -178,11 +221,12 @@ impl Workers {
         let micro = micro_batches(own, config.micro_batch_tokens);
         let parts = each(&mut self.replicas, micro, |model, segments| {
             let batch = Ragged::new(
-                segments.iter().map(|s| (&s.tokens[..], s.first)),
+                model.architecture().ends(),
+                segments.iter().map(|s| (&s.tokens[..], s.first, s.first)),
                 model.device(),
             );
             tch::no_grad(|| {
-                let hidden = model.hidden(&batch.ids, &batch.lengths, &mut Dropout::none());
+                let hidden = model.hidden(&batch, &mut Dropout::none());
                 let logits = model.logits(&hidden.index_select(0, &batch.scored));
                 let right = logits.argmax(-1, false).eq_tensor(&batch.targets);
                 let mut hits = vec![false; right.numel()];

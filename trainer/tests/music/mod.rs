@@ -134,6 +134,21 @@ pub fn music_in(spec: &Spec) -> Music {
     }
 }
 
+/// [`music`] with metre and tempo in its heads.
+pub fn with_heads() -> Music {
+    let settings = multitrack::Settings {
+        metre_in_head: true,
+        tempo_in_head: true,
+        ..Default::default()
+    };
+    let spec = Spec::Multitrack(settings);
+    Music {
+        encoding: spec.build(vocabulary().genres.len()).unwrap(),
+        spec,
+        ..music()
+    }
+}
+
 /// What the checkpoints of tests say of their data set.
 pub fn data_set() -> DataSet {
     DataSet {

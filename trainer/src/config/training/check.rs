@@ -43,6 +43,7 @@ impl Config {
                 "at least 16",
             );
         }
+        self.check_embeddings()?;
         match self.model_type {
             ModelType::Transformer => self.check_transformer()?,
             ModelType::Lstm => self.check_lstm()?,
@@ -66,6 +67,8 @@ impl Config {
             ("unconditioned", self.unconditioned),
             ("genre_dropout", self.genre_dropout),
             ("instrument_dropout", self.instrument_dropout),
+            ("metre_dropout", self.metre_dropout),
+            ("tempo_dropout", self.tempo_dropout),
             ("piece_start", self.piece_start),
             ("fill_in", self.fill_in),
             ("genre_balance", self.genre_balance),
@@ -91,6 +94,7 @@ impl Config {
             ("checkpoint_minutes", self.checkpoint_minutes),
             ("rotary_theta", f64::from(self.rotary_theta)),
             ("logit_scale", f64::from(self.logit_scale)),
+            ("conditioning_scale", f64::from(self.conditioning_scale)),
             (
                 "embedding_scale",
                 self.embedding_scale.map_or(1.0, f64::from),
