@@ -281,8 +281,7 @@ fn bundle(args: &Args, places: &Places) -> Result<(), Error> {
     step("4 of 5: writing the bundle", "export", &words);
     match export::run(&arguments(&words)?) {
         Err(error @ export::Error::Loses { .. }) => {
-            eprintln!("  {error}: in 32 bits then");
-            step("  ", "export", &exact);
+            step(&format!("{error}: in 32 bits, then"), "export", &exact);
             export::run(&arguments(&exact)?)?;
         }
         result => result?,

@@ -19,7 +19,7 @@ use famam_trainer::config::training::Config;
 use famam_trainer::model::Model;
 use famam_trainer::optimizer::{self, Settings, Step};
 use famam_trainer::pretrained::Pretrained;
-use famam_trainer::train::{self, End, Run, Workers};
+use famam_trainer::train::{self, End, Need, Run, Workers};
 use music::{data_set, music_in, song, tiny};
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
@@ -91,6 +91,10 @@ impl<'a> Seen<'a> {
         }
     }
 
+    fn need(&self) -> Need {
+        Need::new(&self.config, &self.architecture, 1)
+    }
+
     fn open(&self, folder: &Path) -> Run<'a> {
         let config = self.config.clone();
         Run::open(config, self.music, data_set(), None, folder, 1).unwrap()
@@ -146,7 +150,12 @@ impl<'a> Seen<'a> {
                 ]
             },
             &|| vec![("loss", a.loss == b.loss), ("update", a.update == b.update)],
-            &|| vec![("gradients", a.learned == b.learned)],
+            &|| {
+                vec![
+                    ("gradients", a.learned == b.learned),
+                    ("memory", a.need() == b.need()),
+                ]
+            },
             &|| {
                 let (a, b) = (a.ran(), b.ran());
                 vec![
@@ -300,7 +309,6 @@ fn every_field_changes_what_it_names() {
             &["architecture"],
         ),
         ("lstm_units", json!([16]), &lstm, &["architecture"]),
-        ("attention_window", json!(9), &lstm, &["architecture"]),
         ("bidirectional", json!(true), &lstm, &["refused"]),
         ("recurrent_dropout", json!(0.5), &lstm, &["loss"]),
         ("batch_size", json!(4), &nothing, &["steps"]),
@@ -372,8 +380,8 @@ fn every_field_changes_what_it_names() {
         // Each micro-batch draws its own dropout.
         ("micro_batch_tokens", json!(50), &nothing, &["loss"]),
         ("precision", json!("bf16"), &nothing, &["loss", "update"]),
-        // Memory and time alone.
-        ("gradient_checkpointing", json!(true), &nothing, &[]),
+        // That a step takes what it is said to take, tests/memory.rs proves.
+        ("gradient_checkpointing", json!(true), &nothing, &["memory"]),
         ("lora", json!({}), &nothing, &["trained"]),
         ("lora.rank", json!(3), &lora, &["trained"]),
         ("lora.alpha", json!(9.0), &lora, &["gradients"]),
@@ -392,8 +400,6 @@ fn every_field_changes_what_it_names() {
         ("genre_dropout", json!(1.0), &told, segments),
         ("instrument_dropout", json!(1.0), &told, segments),
         ("piece_start", json!(1.0), &nothing, segments),
-        // In `mmm` alone, which tests/windows.rs is about.
-        ("fill_in", json!(1.0), &nothing, &[]),
         ("genre_balance", json!(0.0), &nothing, segments),
         ("piece_balance", json!(0.0), &nothing, segments),
         ("source_weights", json!({ "band": 0.0 }), &nothing, segments),
@@ -506,15 +512,8 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("genre_dropout", json!(-1.0), &nothing, share),
         ("instrument_dropout", json!(2.0), &nothing, share),
         ("piece_start", json!(1.5), &nothing, share),
-        ("fill_in", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
         ("fill_in", json!(-0.5), &nothing, share),
-        (
-            "attention_window",
-            json!(1),
-            &lstm,
-            "from 2 to max_seq_length, at most 4,096",
-        ),
         ("piece_balance", json!(-0.5), &nothing, share),
         ("warmup_ratio", json!(10.0), &nothing, share),
         ("final_learning_rate", json!(1.5), &nothing, share),

@@ -28,7 +28,7 @@ pub(super) fn check(lstm: &Lstm) -> Result<(), GraphError> {
         limit(&[("units", units, 1 << 13)])?;
     }
     match lstm.attention_window {
-        Some(1) => refuse("an attention_window must have 2 outputs at least"),
+        Some(0 | 1) => refuse("an attention_window must have 2 outputs at least"),
         Some(window) => limit(&[("attention_window", window, 1 << 12)]),
         None => Ok(()),
     }

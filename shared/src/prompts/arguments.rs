@@ -256,7 +256,7 @@ impl Arguments<'_> {
             }
             let now = items.iter().position(|item| item == shown);
             let last = items.len() - 1;
-            let now = now.unwrap_or(if first { 0 } else { last });
+            let now = now.unwrap_or(if needed { 0 } else { last });
             match choose(question, &items, now)? {
                 None => return Ok(None),
                 Some(item) if item < offered => return Ok(items.into_iter().nth(item)),

@@ -16,6 +16,11 @@ fn states(lexicon: &Lexicon, token: Token) -> bool {
     matches!(lexicon.word(token), Some((kind, _)) if kinds.contains(&kind))
 }
 
+/// Whether a note is whole with `token`: the last of each.
+fn ends_note(lexicon: &Lexicon, token: Token) -> bool {
+    matches!(lexicon.word(token), Some((Kind::Drum | Kind::Duration, _)))
+}
+
 /// A bar of a body: what it states, and its parts.
 fn bar<'t>(lexicon: &Lexicon, tokens: &'t [Token]) -> (&'t [Token], Vec<Part<'t>>) {
     let instruments = lexicon.run(Kind::Instrument);
@@ -28,9 +33,7 @@ fn bar<'t>(lexicon: &Lexicon, tokens: &'t [Token]) -> (&'t [Token], Vec<Part<'t>
             .contains(first)
             .then(|| first - instruments.start)?;
         // A body that is cut inside of a note is read to the last whole one.
-        let ends =
-            |token: &Token| matches!(lexicon.word(*token), Some((Kind::Drum | Kind::Duration, _)));
-        let whole = music.iter().rposition(ends)? + 1;
+        let whole = music.iter().rposition(|&token| ends_note(lexicon, token))? + 1;
         Some((Instrument::new(index as u8)?, &music[..whole]))
     });
     (stated, parts.collect())
@@ -60,13 +63,8 @@ pub(super) fn by_track(lexicon: &Lexicon, window: usize, body: &[Token], out: &m
             }
         }
         for (instrument, bars) in tracks.into_values() {
-            let is_note = |token: &&Token| {
-                matches!(
-                    lexicon.word(**token),
-                    Some((Kind::Drum | Kind::Duration, _))
-                )
-            };
-            let notes = bars.iter().copied().flatten().filter(is_note).count();
+            let said = bars.iter().copied().flatten();
+            let notes = said.filter(|&&token| ends_note(lexicon, token)).count();
             out.push(only(Kind::Track));
             out.push(lexicon.token(Kind::Instrument, instrument.index()));
             out.push(lexicon.density(notes, bars.len()));

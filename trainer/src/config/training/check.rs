@@ -173,7 +173,12 @@ impl Config {
     }
 }
 
-fn value(field: &'static str, value: String, expected: impl Into<String>) -> Result<(), Error> {
+/// The refusal of a value.
+pub(super) fn value(
+    field: &'static str,
+    value: String,
+    expected: impl Into<String>,
+) -> Result<(), Error> {
     Err(Error::Value {
         field,
         value,
@@ -182,6 +187,6 @@ fn value(field: &'static str, value: String, expected: impl Into<String>) -> Res
 }
 
 /// A value as the config says it.
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

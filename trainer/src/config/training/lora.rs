@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::check::{json, value};
 
 /// Low-rank adapters (Hu et al. 2021): fine-tuning that changes a model by little.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,13 +34,6 @@ impl Default for Lora {
 impl Lora {
     /// Refuses what means nothing; whether the model has such matrices is seen when it is there.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let value = |field, value: String, expected: &str| {
-            Err(Error::Value {
-                field,
-                value,
-                expected: expected.to_owned(),
-            })
-        };
         if !(1..=4096).contains(&self.rank) {
             return value("lora.rank", self.rank.to_string(), "1 to 4,096");
         }
@@ -53,7 +47,7 @@ impl Lora {
         let wrong = |pattern: &&String| glob::Pattern::new(pattern).is_err();
         if self.matrices.is_empty() || self.matrices.iter().any(|pattern| wrong(&pattern)) {
             let expected = "names or patterns of weights, like layers.*.qkv.weight";
-            return value("lora.matrices", format!("{:?}", self.matrices), expected);
+            return value("lora.matrices", json(&self.matrices), expected);
         }
         Ok(())
     }
