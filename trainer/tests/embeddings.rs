@@ -262,7 +262,8 @@ fn embeddings_that_do_not_fit_are_refused_with_a_sentence() {
     let mut other = music();
     let genres = other.vocabulary.genres[1..].iter().cloned();
     let grown = famam_shared::vocabulary::Vocabulary::new(genres.chain(["polka".to_owned()]));
-    other.adopt(&grown).unwrap();
+    let spec = other.spec.clone();
+    other.adopt(&spec, &grown).unwrap();
     let error = refused(config(&file, Mode::Frozen), &other);
     assert!(
         error.contains("another vocabulary") && error.contains("polka"),
