@@ -199,14 +199,18 @@ fn segments_are_cut_and_transposed_before_they_are_merged() {
                 longest = longest.max(seen.tokens.len());
                 let (head, bars) = seen.tokens.split_at(seen.first);
                 let bars = encoding.expand(bars);
-                assert!(whole.tokens[whole.first..].starts_with(&bars));
+                let kept = seen.asked_bars - seen.lost_bars;
+                // Fewer bars than are said together make a window of their own.
+                let whole_windows = |bars| kept > 0 && kept % bars == 0;
+                if encoding.window_bars().is_none_or(whole_windows) {
+                    assert!(whole.tokens[whole.first..].starts_with(&bars));
+                }
                 assert_eq!(encoding.decode(&seen.tokens).map(drop), Ok(()));
                 let fits = bars.len() == whole.scored();
                 assert_eq!(fits, seen.lost_bars == 0, "{whole:?} {seen:?}");
                 assert_eq!(seen.asked_bars, whole.asked_bars);
                 let bar = encoding.special().bar;
                 let count = bars.iter().filter(|&&token| token == bar).count();
-                let kept = seen.asked_bars - seen.lost_bars;
                 // Where a first window is cut, its bars are said all the same.
                 if kept > 0 || encoding.window_bars().is_none() {
                     assert_eq!(count, kept.max(1));
