@@ -321,11 +321,13 @@ impl<'a> Draw<'a> {
         tokens.truncate(whole.unwrap_or(self.max_tokens));
         let bars = tokens[first..].iter().filter(|&&token| token == bar);
         let kept = whole.map_or(0, |_| bars.count());
-        let head = self
-            .encoding
-            .head(&conditioning(&self.encoding.expand(&tokens[first..])));
-        segment.first = head.len();
-        tokens.splice(..first, head);
+        // A window that is cut may end before an instrument that it has begun to say: its head stays.
+        if whole.is_some() || !window {
+            let left = self.encoding.expand(&tokens[first..]);
+            let head = self.encoding.head(&conditioning(&left));
+            segment.first = head.len();
+            tokens.splice(..first, head);
+        }
         if self.segment_bars == usize::MAX {
             segment.asked_bars = kept;
         }

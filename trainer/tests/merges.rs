@@ -21,10 +21,11 @@ use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 use tunes::{built, config, put};
 
-const ENCODERS: [EncoderType; 3] = [
+const ENCODERS: [EncoderType; 4] = [
     EncoderType::Multitrack,
     EncoderType::Remi,
     EncoderType::Event,
+    EncoderType::Mmm,
 ];
 
 /// A data set of 30 songs with `merges` byte pairs.
@@ -40,6 +41,7 @@ fn data_set(folder: &std::path::Path, encoder_type: EncoderType, merges: usize) 
         merges,
         enable_transposition: true,
         segment_bars: Some(4),
+        window_bars: 2,
         validation_fraction: 0.2,
         ..config(&midi, &folder.join(format!("{encoder_type:?}-{merges}.h5")))
     };
@@ -175,6 +177,7 @@ fn segments_are_cut_and_transposed_before_they_are_merged() {
         for max_seq_length in [4096, 60, 30] {
             let training = training::Config {
                 max_seq_length,
+                fill_in: 0.0,
                 ..music::tiny()
             };
             let draw = |music: &Music| {
@@ -196,14 +199,22 @@ fn segments_are_cut_and_transposed_before_they_are_merged() {
                 longest = longest.max(seen.tokens.len());
                 let (head, bars) = seen.tokens.split_at(seen.first);
                 let bars = encoding.expand(bars);
-                assert!(whole.tokens[whole.first..].starts_with(&bars));
+                let kept = seen.asked_bars - seen.lost_bars;
+                // Fewer bars than are said together make a window of their own.
+                let whole_windows = |bars| kept > 0 && kept % bars == 0;
+                if encoding.window_bars().is_none_or(whole_windows) {
+                    assert!(whole.tokens[whole.first..].starts_with(&bars));
+                }
                 assert_eq!(encoding.decode(&seen.tokens).map(drop), Ok(()));
                 let fits = bars.len() == whole.scored();
                 assert_eq!(fits, seen.lost_bars == 0, "{whole:?} {seen:?}");
                 assert_eq!(seen.asked_bars, whole.asked_bars);
                 let bar = encoding.special().bar;
                 let count = bars.iter().filter(|&&token| token == bar).count();
-                assert_eq!(count, (seen.asked_bars - seen.lost_bars).max(1));
+                // Where a first window is cut, its bars are said all the same.
+                if kept > 0 || encoding.window_bars().is_none() {
+                    assert_eq!(count, kept.max(1));
+                }
                 if seen.lost_bars < seen.asked_bars {
                     let again = [head, &bars].concat();
                     assert_eq!(encoding.merge(&again), seen.tokens, "it is merged whole");
@@ -235,8 +246,9 @@ fn segments_are_cut_and_transposed_before_they_are_merged() {
 #[test]
 fn every_token_is_scored_once() {
     let folder = tempfile::tempdir().unwrap();
-    for encoder in ENCODERS {
-        let data_set = data_set(folder.path(), encoder, 200);
+    // Those whose streams have their bars as a body has.
+    for encoder in &ENCODERS[..3] {
+        let data_set = data_set(folder.path(), *encoder, 200);
         let encoding = data_set.encoder().unwrap();
         let base = data_set.encoding().base().build(1).unwrap();
         for i in (0..data_set.len()).step_by(5) {
@@ -259,7 +271,7 @@ fn every_token_is_scored_once() {
                 let (with, windows_with) = scored(&*encoding);
                 let (_, windows_without) = scored(&*base);
                 // In `event` an end whose note began before a window is not in it.
-                if encoder != EncoderType::Event || windows_with == 1 {
+                if *encoder != EncoderType::Event || windows_with == 1 {
                     assert_eq!(with, body.tokens);
                 }
                 if tokens >= 300 {
