@@ -106,8 +106,8 @@ fn items(command: &Command, files: &Files) -> (Vec<Item>, Vec<String>) {
 }
 
 /// The words of a command, its options asked for.
-fn arguments<'a>(
-    command: &'a Command,
+fn arguments(
+    command: &Command,
     name: &str,
     files: &Files,
     said: impl FnOnce(Arguments) -> Arguments,
