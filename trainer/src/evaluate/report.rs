@@ -232,12 +232,18 @@ impl Measures {
     }
 }
 
-/// A figure with its interval.
+/// A figure with its interval; of one song there is none.
 fn with(value: f64, (low, high): (f64, f64)) -> String {
+    if low == high {
+        return format!("{value:.3}");
+    }
     format!("{value:.3} [{low:.2}, {high:.2}]")
 }
 
 fn percent(value: f64, (low, high): (f64, f64)) -> String {
+    if low == high {
+        return format!("{:.1}", 100.0 * value);
+    }
     format!(
         "{:.1} [{:.0}, {:.0}]",
         100.0 * value,
