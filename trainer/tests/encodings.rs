@@ -26,6 +26,7 @@ fn decoded(data_set: &Dataset) -> Vec<Score> {
         let given = Conditioning {
             genre: 0,
             instruments: Some(piece.body.instruments),
+            ..Conditioning::default()
         };
         let (tokens, state) = (&piece.body.tokens, piece.body.states[0]);
         let stream = encoding.segment(&given, tokens, state, 0).unwrap();
