@@ -259,7 +259,7 @@ impl Model {
         let table = self.embedding.rows();
         let mut x = Tensor::embedding(&table, &batch.ids, -1, false, false);
         if let (Some(scale), Some(conditions)) = (conditioning_scale, &batch.conditions) {
-            x = x + conditions.sums(&table, batch.lengths.len()) * f64::from(scale);
+            x = conditions.sums(&table, batch.lengths.len()) * f64::from(scale) + x;
         }
         if scale != 1.0 {
             x = &x * f64::from(scale);
