@@ -70,7 +70,8 @@ impl<'a> Seen<'a> {
         let trained = trained.map(|(name, tensor)| (name.clone(), tensor.size()));
         let trained = trained.collect();
         let draw = Draw::new(&config, music, &music.train);
-        let training = draw.segments(Purpose::Step(1), |segments, _| segments >= 64);
+        // So many that a small difference of the pieces' weights draws some others.
+        let training = draw.segments(Purpose::Step(1), |segments, _| segments >= 512);
         let count = config.validation_segments;
         let draw = Draw::new(&config, music, &music.validation).unshifted();
         let validation = draw.segments(Purpose::Validation, |segments, _| segments >= count);
