@@ -389,7 +389,7 @@ fn what_is_none_of_ours_is_told_by_what_it_holds() {
         ),
         ("other.h5", b"\x89HDF\r\n\x1a\n", "is no data set"),
         ("empty", b"", "is no data set"),
-        ("a.json", b"{\"name\": 1}", "build it again"),
+        ("a.json", b"{\"nam\": 1}", "unknown field `nam`"),
     ] {
         std::fs::write(folder.path().join(file), bytes).unwrap();
         let output = command(folder.path(), &["info", file]).output().unwrap();
