@@ -64,6 +64,19 @@ fn one_request_is_one_file() {
 }
 
 #[test]
+fn guidance_of_1_changes_nothing_and_more_of_it_the_notes() {
+    let folder = tempfile::tempdir().unwrap();
+    let piece = |guidance: &str| {
+        let request = "--genre rock --bars 2 --seed 7 -o piece.mid";
+        said(folder.path(), &format!("{request} {guidance}"));
+        std::fs::read(folder.path().join("piece.mid")).unwrap()
+    };
+    let plain = piece("");
+    assert!(piece("--guidance 1") == plain);
+    assert!(piece("--guidance 3") != plain);
+}
+
+#[test]
 fn several_files_with_the_instruments_that_were_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

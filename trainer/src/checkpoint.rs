@@ -191,6 +191,14 @@ pub enum Error {
         /// Its version.
         version: u32,
     },
+    /// Its weights are not its architecture's.
+    #[error("the checkpoint {path}: {source}")]
+    Weights {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: WeightsError,
+    },
 }
 
 /// Writes a checkpoint beside `path` and puts it in its place, so that `path` is always whole.
@@ -207,6 +215,17 @@ pub fn write(path: &Path, state: &State, tensors: &[(String, Tensor)]) -> Result
 /// Reads a checkpoint; nothing in it is believed before it is checked.
 pub fn read(path: &Path) -> Result<Checkpoint, Error> {
     of_bytes(path, &bytes(path)?)
+}
+
+/// The model of a checkpoint, as [`find`] and [`Checkpoint::model`] have it, and its state.
+pub fn open(name: &Path) -> Result<(State, Model), Error> {
+    let path = find(name);
+    let mut stored = read(&path)?;
+    let model = stored.model().map_err(|source| Error::Weights {
+        path: path.display().to_string(),
+        source,
+    })?;
+    Ok((stored.state, model))
 }
 
 /// The bytes of the file.

@@ -20,7 +20,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::checkpoint;
 use crate::dataset::{self, Dataset, Piece, Split};
-use crate::model::WeightsError;
 use crate::scoring::{self, Nats, Scorer, Window};
 use crate::{build, bundle, parallel};
 
@@ -101,14 +100,6 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
-    /// The checkpoint's weights.
-    #[error("the checkpoint {path}: {source}")]
-    Weights {
-        /// The checkpoint.
-        path: String,
-        /// What is wrong.
-        source: WeightsError,
-    },
     /// The bundle.
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
@@ -169,13 +160,7 @@ impl Subject {
         if path.extension().is_some_and(|ending| ending == "onnx") {
             return Self::of_bundle(&bundle::read(path)?, engine, threads);
         }
-        let path = checkpoint::find(path);
-        let mut stored = checkpoint::read(&path)?;
-        let model = stored.model().map_err(|source| Error::Weights {
-            path: path.display().to_string(),
-            source,
-        })?;
-        let state = stored.state;
+        let (state, model) = checkpoint::open(path)?;
         Ok(Self {
             scorers: Scorer::torch(&model, threads),
             context: state.context(),

@@ -16,7 +16,7 @@ use crate::batches::{Draw, Music, Purpose};
 use crate::checkpoint::{self, State};
 use crate::dataset::{self, Dataset};
 use crate::evaluate::{self, EngineName, Subject};
-use crate::model::{Model, WeightsError};
+use crate::model::Model;
 use crate::parallel;
 use crate::scoring::{self, Scorer, Window};
 
@@ -64,14 +64,6 @@ pub enum Error {
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
-    /// The checkpoint's weights.
-    #[error("the checkpoint {path}: {source}")]
-    Weights {
-        /// The checkpoint.
-        path: String,
-        /// What is wrong.
-        source: WeightsError,
-    },
     /// The bundle cannot be made.
     #[error("making the bundle: {0}")]
     Bundle(#[from] BundleError),
@@ -126,13 +118,7 @@ pub enum Error {
 /// Runs `famam-trainer export`.
 pub fn run(args: &Args) -> Result<(), Error> {
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
-    let path = checkpoint::find(&args.checkpoint);
-    let mut stored = checkpoint::read(&path)?;
-    let model = stored.model().map_err(|source| Error::Weights {
-        path: path.display().to_string(),
-        source,
-    })?;
-    let state = stored.state;
+    let (state, model) = checkpoint::open(&args.checkpoint)?;
     let mut manifest = manifest(&state, Precision::Fp32);
     manifest.name = args.name.clone().unwrap_or(manifest.name);
     manifest.provenance.licence.clone_from(&args.licence);

@@ -60,9 +60,12 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// A config, of a training where it is of neither kind.
+    /// A config of a training, or a file of JSON that is none.
     #[error(transparent)]
-    Config(#[from] training::Error),
+    Training(#[from] training::Error),
+    /// A config of a data set.
+    #[error(transparent)]
+    DataSetConfig(#[from] config::dataset::Error),
     /// The data set.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
@@ -100,7 +103,9 @@ pub fn describe(path: &Path) -> Result<String, Error> {
     file.take(1 << 20).read_to_end(&mut head).map_err(io)?;
     let holds = |text: &[u8]| head.windows(text.len()).any(|window| window == text);
     match head[..] {
-        [b'{', ..] if path.extension().is_some_and(|ending| ending == "json") => config_of(path),
+        [b'{', ..] if path.extension().is_some_and(|ending| ending == "json") => {
+            config_of(path, &head)
+        }
         [b'{', ..] => Ok(data_set(&Dataset::open(path)?)?),
         [0x89, b'H', b'D', b'F', ..] if holds(b"keras_model_path") => python("a bundle"),
         [0x89, b'H', b'D', b'F', ..] if holds(b"muspy") => python("a data set"),
@@ -132,22 +137,28 @@ fn run_or_file(path: &Path) -> PathBuf {
     }
 }
 
-/// Of a config, the fields that are not the default.
-fn config_of(path: &Path) -> Result<String, Error> {
-    let (title, config, default) = match training::Config::load(path) {
-        Ok(config) => (
-            "a training config",
-            json!(config),
-            json!(training::Config::default()),
+/// Of a config, the fields that are not the default. It is of the kind that more of its fields belong to.
+fn config_of(path: &Path, text: &[u8]) -> Result<String, Error> {
+    let training = json!(training::Config::default());
+    let data_set = json!(config::dataset::Config::default());
+    let fields: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let known = |default: &serde_json::Value| {
+        let names = fields.as_object().into_iter().flatten();
+        names
+            .filter(|(name, _)| default.get(name).is_some())
+            .count()
+    };
+    let (title, config, default) = match known(&data_set) > known(&training) {
+        true => (
+            "a config of a data set",
+            json!(config::dataset::Config::read(path)?),
+            data_set,
         ),
-        Err(training) => match config::dataset::Config::read(path) {
-            Ok(config) => (
-                "a config of a data set",
-                json!(config),
-                json!(config::dataset::Config::default()),
-            ),
-            Err(_) => return Err(training.into()),
-        },
+        false => (
+            "a training config",
+            json!(training::Config::load(path)?),
+            training,
+        ),
     };
     let mut page = Page::new(title);
     for (field, value) in config.as_object().into_iter().flatten() {
@@ -264,6 +275,13 @@ fn run_of(checkpoint: &Checkpoint) -> String {
         state.context(),
     );
     vocabulary(&mut page, &state.vocabulary);
+    if let Some(lora) = &state.config.lora {
+        let matrices = lora.matrices.join(", ");
+        page.line(
+            "adapters",
+            format!("of rank {}, beside {matrices}", lora.rank),
+        );
+    }
     page.line("trained on", &state.data_set.path);
     let progress = &state.progress;
     let million = progress.tokens as f64 / 1e6;

@@ -4,7 +4,7 @@ mod music;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use famam_shared::encoding::{Body, Conditioning, Encoding, Spec, Token};
+use famam_shared::encoding::{Body, Conditioning, Spec, Token};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Context;
 use famam_shared::quantize::quantize;
@@ -16,22 +16,12 @@ use famam_trainer::evaluate::{Subject, evaluate};
 use famam_trainer::model::Model;
 use famam_trainer::scoring::{Scorer, windows};
 use famam_trainer::train::Run;
-use music::{data_set, music, piece, song, spec, tiny, vocabulary};
+use music::{check_grammar, data_set, music, piece, song, spec, tiny, vocabulary};
 
 fn segments(config: &Config, step: u64, count: usize) -> Vec<Segment> {
     let music = music();
     let draw = Draw::new(config, &music, &music.train);
     draw.segments(Purpose::Step(step), |segments, _| segments >= count)
-}
-
-/// Panics at a token that the grammar does not allow.
-fn check_grammar(encoding: &dyn Encoding, tokens: &[Token]) {
-    let mut grammar = encoding.grammar();
-    for &token in tokens {
-        grammar
-            .accept(token)
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
 }
 
 #[test]

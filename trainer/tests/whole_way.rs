@@ -17,7 +17,7 @@ use famam_shared::manifest::Precision;
 use famam_shared::midi;
 use famam_shared::score::{Metre, Tempo};
 use famam_trainer::checkpoint::{self, BEST, LAST};
-use famam_trainer::config::training::{Config, ModelType};
+use famam_trainer::config::training::{Config, Lora, ModelType};
 use famam_trainer::dataset::Dataset;
 use music::{song, tiny};
 use serde_json::{Value, json};
@@ -106,6 +106,27 @@ fn trained_on(folder: tempfile::TempDir, config: &Config) -> tempfile::TempDir {
 fn export(folder: &Path, arguments: &[&str]) -> Output {
     let all = [&["export", "run"], arguments].concat();
     command(folder, &all).output().unwrap()
+}
+
+/// Exports the run in 32 and in 8 bits; `check` sees each file's name and the bundle.
+fn exported(folder: &Path, check: impl Fn(&str, &Bundle)) {
+    for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
+        let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
+        let output = export(folder, &arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        let bytes = std::fs::read(folder.join(file)).unwrap();
+        check(file, &Bundle::read(&bytes).unwrap());
+    }
+}
+
+/// Panics where the checkpoint and its bundle in 32 bits do not need the same bits a note.
+fn same_bits(folder: &Path, encoding: &str, music: &[&str]) {
+    let (checkpoint, _) = bits(folder, "run/best.safetensors", music);
+    let (bundle, _) = bits(folder, "fp32.onnx", music);
+    println!("{encoding}, {music:?}: {checkpoint:?} and {bundle:?} bits a note");
+    for (a, b) in std::iter::zip(checkpoint, bundle) {
+        assert!((a - b).abs() < 1e-4 * a, "{a} and {b} bits a note");
+    }
 }
 
 /// Four bars from every engine that is here.
@@ -225,12 +246,7 @@ fn other_encodings_go_the_same_way() {
     ] {
         let folder = trained_on(built_in(encoding, velocities), &tiny());
         let folder = folder.path();
-        for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
-            let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
-            let output = export(folder, &arguments);
-            assert!(output.status.success(), "{}", said(&output));
-            play(&Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap());
-        }
+        exported(folder, |_, bundle| play(bundle));
         for file in ["set.h5", "run", "fp32.onnx"] {
             let said = run(folder, &["info", file]);
             let line = format!("{encoding}: ");
@@ -240,12 +256,7 @@ fn other_encodings_go_the_same_way() {
             );
         }
         for music in [&["--dataset", "set.h5"][..], &["midi"]] {
-            let (checkpoint, _) = bits(folder, "run/best.safetensors", music);
-            let (bundle, _) = bits(folder, "fp32.onnx", music);
-            println!("{encoding}, {music:?}: {checkpoint:?} and {bundle:?} bits a note");
-            for (a, b) in std::iter::zip(checkpoint, bundle) {
-                assert!((a - b).abs() < 1e-4 * a, "{a} and {b} bits a note");
-            }
+            same_bits(folder, encoding, music);
         }
     }
 }
@@ -263,14 +274,10 @@ fn merged_byte_pairs_go_the_same_way() {
             json!({ "encoder_type": encoding, "enable_transposition": true, "merges": 200 });
         let folder = trained_on(built_by(fields), &config);
         let folder = folder.path();
-        for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
-            let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
-            let output = export(folder, &arguments);
-            assert!(output.status.success(), "{}", said(&output));
-            let bundle = Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap();
+        exported(folder, |_, bundle| {
             assert!(bundle.manifest.encoding.merges().len() >= 200);
-            play(&bundle);
-        }
+            play(bundle);
+        });
         for file in ["set.h5", "run", "fp32.onnx"] {
             let said = run(folder, &["info", file]);
             assert!(said.contains(" byte pairs merged"), "{file}: {said}");
@@ -278,12 +285,7 @@ fn merged_byte_pairs_go_the_same_way() {
         let said = run(folder, &["info", "set.h5"]);
         assert!(said.contains("\nmerged "), "{said}");
         for music in [&["--dataset", "set.h5"][..], &["midi"]] {
-            let (checkpoint, _) = bits(folder, "run/best.safetensors", music);
-            let (bundle, _) = bits(folder, "fp32.onnx", music);
-            println!("{encoding}, {music:?}: {checkpoint:?} and {bundle:?} bits a note");
-            for (a, b) in std::iter::zip(checkpoint, bundle) {
-                assert!((a - b).abs() < 1e-4 * a, "{a} and {b} bits a note");
-            }
+            same_bits(folder, encoding, music);
             let figures = std::fs::read_to_string(folder.join("figures.json")).unwrap();
             let figures: Value = serde_json::from_str(&figures).unwrap();
             assert!(figures["free"]["kinds"]["merged"]["tokens"].as_u64() > Some(0));
@@ -362,14 +364,11 @@ fn recurrent_backbones_go_the_same_way() {
     ] {
         let folder = trained(&config);
         let folder = folder.path();
-        for (file, int8) in [("fp32.onnx", None), ("int8.onnx", Some("--int8"))] {
-            let arguments: Vec<&str> = ["-o", file].into_iter().chain(int8).collect();
-            let output = export(folder, &arguments);
-            assert!(output.status.success(), "{}", said(&output));
-            play(&Bundle::read(&std::fs::read(folder.join(file)).unwrap()).unwrap());
+        exported(folder, |file, bundle| {
+            play(bundle);
             let said = run(folder, &["info", file]);
             assert!(said.contains(line), "{said}");
-        }
+        });
     }
 }
 
@@ -390,6 +389,11 @@ fn what_is_none_of_ours_is_told_by_what_it_holds() {
         ("other.h5", b"\x89HDF\r\n\x1a\n", "is no data set"),
         ("empty", b"", "is no data set"),
         ("a.json", b"{\"nam\": 1}", "unknown field `nam`"),
+        (
+            "b.json",
+            b"{\"encoder_type\": \"remi\", \"min_tracks\": -1}",
+            "min_tracks",
+        ),
     ] {
         std::fs::write(folder.path().join(file), bytes).unwrap();
         let output = command(folder.path(), &["info", file]).output().unwrap();
@@ -688,6 +692,26 @@ fn a_model_goes_on_with_other_music() {
     assert!(bundle.manifest.vocabulary.genre("polka").is_some());
     play(&bundle);
     run(folder, &["evaluate", "tuned.onnx", "--dataset", "more.h5"]);
+
+    // Beside its weights.
+    let adapted = Config {
+        lora: Some(Lora::default()),
+        ..config
+    };
+    write(folder.join("tune.json"), &json!(adapted));
+    let output = tune("int8.onnx", "more.h5", "beside");
+    assert!(output.status.success(), "{}", said(&output));
+    let about = run(folder, &["info", "beside"]);
+    assert!(about.contains("adapters    of rank 8, beside *"), "{about}");
+    run(folder, &["export", "beside/last", "-o", "beside.onnx"]);
+    play(&Bundle::read(&std::fs::read(folder.join("beside.onnx")).unwrap()).unwrap());
+    write(
+        folder.join("tune.json"),
+        &json!(Config {
+            lora: None,
+            ..adapted
+        }),
+    );
 
     // What it started from belongs to the run.
     let arguments = [

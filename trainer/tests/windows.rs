@@ -2,29 +2,20 @@
 
 mod music;
 
-use famam_shared::encoding::{Conditioning, Encoding, Spec, Token, mmm};
+use famam_shared::encoding::{Conditioning, Spec, Token, mmm};
 use famam_shared::manifest::Context;
 use famam_shared::quantize::quantize;
 use famam_trainer::batches::{Draw, Music, Purpose, Segment};
 use famam_trainer::config::training::Config;
 use famam_trainer::scoring::{Window, windows};
 use famam_trainer::train::Run;
-use music::{data_set, music_in, song, tiny};
+use music::{check_grammar, data_set, music_in, song, tiny};
 
 fn spec(window_bars: u16) -> Spec {
     Spec::Mmm(mmm::Settings {
         window_bars,
         ..mmm::Settings::default()
     })
-}
-
-fn check_grammar(encoding: &dyn Encoding, tokens: &[Token]) {
-    let mut grammar = encoding.grammar();
-    for &token in tokens {
-        grammar
-            .accept(token)
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
 }
 
 fn segments(music: &Music, config: &Config) -> Vec<Segment> {

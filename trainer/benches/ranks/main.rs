@@ -13,25 +13,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use famam_trainer::batches::Segment;
-use famam_trainer::config::training::Config;
-use famam_trainer::model::Model;
 use famam_trainer::train::Workers;
 use famam_trainer::train::ranks::Ranks;
 
+#[path = "../task/mod.rs"]
+mod task;
+
+use task::{BATCH, RATE, TIME, task};
+
 /// Turns, of which the median is taken.
 const ROUNDS: usize = 15;
-const VOCABULARY: usize = 794;
-const BATCH: usize = 8;
-const TIME: usize = 512;
-const RATE: f64 = 1e-3;
 /// Set for the processes that mpirun starts: the folder in which they are told to begin a step.
 const FOLDER: &str = "FAMAM_BENCH_RANKS";
-const CONFIG: &str = r#"{
-    "num_layers": 4, "d_model": 256, "num_heads": 4, "d_ff": 1024, "positions": "rotary", "activation": "gelu",
-    "tied": true, "embedding_scale": 1.0, "dropout_rate": 0.0, "label_smoothing": 0.0, "optimizer": "adamw",
-    "weight_decay": 0.0, "precision": "fp32", "micro_batch_tokens": 2052
-}"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Only `cargo bench` measures; `cargo test --all-targets` passes by.
@@ -42,22 +35,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(folder) => rank(&PathBuf::from(folder)),
         None => measure(),
     }
-}
-
-/// The model, and what it learns from.
-fn task() -> Result<(Config, Model, Vec<Segment>), Box<dyn Error>> {
-    let config: Config = serde_json::from_str(CONFIG)?;
-    let model = Model::new(&config.architecture(VOCABULARY), 1, tch::Device::Cpu);
-    let segments = (0..BATCH).map(|row| Segment {
-        tokens: (0..=TIME)
-            .map(|i| ((row * 7 + i * i) % VOCABULARY) as _)
-            .collect(),
-        first: 1,
-        asked_bars: 1,
-        lost_bars: 0,
-    });
-    let segments = segments.collect();
-    Ok((config, model, segments))
 }
 
 /// One of the two: a step for each file that appears in `folder`; the first prints loss and seconds.

@@ -19,37 +19,21 @@ use famam_trainer::train::Workers;
 #[path = "../../../shared/benches/peer/mod.rs"]
 mod peer;
 
+#[path = "../task/mod.rs"]
+mod task;
+
 use peer::Peer;
+use task::{BATCH, RATE, TIME, VOCABULARY, task};
 
 /// Turns, of which the median is taken.
 const ROUNDS: usize = 15;
-const VOCABULARY: usize = 794;
-const BATCH: usize = 8;
-const TIME: usize = 512;
-const RATE: f64 = 1e-3;
-const CONFIG: &str = r#"{
-    "num_layers": 4, "d_model": 256, "num_heads": 4, "d_ff": 1024, "positions": "rotary", "activation": "gelu",
-    "tied": true, "embedding_scale": 1.0, "dropout_rate": 0.0, "label_smoothing": 0.0, "optimizer": "adamw", "beta_2": 0.95,
-    "weight_decay": 0.0, "epsilon": 1e-8, "precision": "fp32", "micro_batch_tokens": 2052
-}"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Only `cargo bench` measures; `cargo test --all-targets` passes by.
     if !env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let config: Config = serde_json::from_str(CONFIG)?;
-    let model = Model::new(&config.architecture(VOCABULARY), 1, tch::Device::Cpu);
-    let segments: Vec<Segment> = (0..BATCH)
-        .map(|row| Segment {
-            tokens: (0..=TIME)
-                .map(|i| ((row * 7 + i * i) % VOCABULARY) as _)
-                .collect(),
-            first: 1,
-            asked_bars: 1,
-            lost_bars: 0,
-        })
-        .collect();
+    let (config, model, segments) = task()?;
     let folder = tempfile::tempdir()?;
     let given = folder.path().join("weights");
     fs::write(&given, weights_and_tokens(&model, &segments)?)?;

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Epoch, Need, Workers, segments_of_step};
+use super::epoch::{Epoch, segments_of_step};
+use super::{Need, Workers};
 use crate::batches::{Draw, Music};
 use crate::config::training::Config;
 use crate::device::Machine;

@@ -1,7 +1,7 @@
 //! Music that tests make up, in memory, and a model so small that it trains in a moment.
 #![allow(dead_code)]
 
-use famam_shared::encoding::{Spec, multitrack};
+use famam_shared::encoding::{Encoding, Spec, Token, multitrack};
 use famam_shared::instrument::Instrument;
 use famam_shared::quantize::quantize;
 use famam_shared::score::{Metre, Note, Score, TICKS_PER_QUARTER, Tempo, Ticks, Track};
@@ -146,6 +146,16 @@ pub fn with_heads() -> Music {
         encoding: spec.build(vocabulary().genres.len()).unwrap(),
         spec,
         ..music()
+    }
+}
+
+/// Panics at a token that the grammar does not allow.
+pub fn check_grammar(encoding: &dyn Encoding, tokens: &[Token]) {
+    let mut grammar = encoding.grammar();
+    for &token in tokens {
+        grammar
+            .accept(token)
+            .unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
