@@ -10,6 +10,8 @@ mod wire;
 
 use std::collections::HashMap;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use crate::encoding::SettingsError;
@@ -136,6 +138,22 @@ impl Bundle {
     /// The weights by their names in [`crate::architecture`], row by row; those in 8 bits as the
     /// floats that they stand for.
     pub fn weights(&self) -> Result<HashMap<String, Vec<f32>>, BundleError> {
+        self.values(|| 0.0)
+    }
+
+    /// The same to go on from: those in 8 bits with noise of one step's width, always the same. Of
+    /// integers as they are, what training changes by less than half a step would all be rounded
+    /// back to where it began; with the noise it is kept on average (non-subtractive dither:
+    /// Lipshitz, Wannamaker and Vanderkooy 1992, section 4).
+    pub fn dithered_weights(&self) -> Result<HashMap<String, Vec<f32>>, BundleError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        self.values(|| (rng.next_u32() >> 8) as f32 / (1 << 24) as f32 - 0.5)
+    }
+
+    fn values(
+        &self,
+        dither: impl FnMut() -> f32,
+    ) -> Result<HashMap<String, Vec<f32>>, BundleError> {
         let tensors = wire::initializers(wire::outline(&self.model)?.graph);
         let tensors = tensors.collect::<Result<Vec<&[u8]>, _>>()?;
         let Manifest {
@@ -145,7 +163,14 @@ impl Bundle {
             ..
         } = &self.manifest;
         let raw = |i: usize| tensors[i];
-        Ok(graph::values(architecture, *precision, context.tokens, raw))
+        let positions = context.tokens;
+        Ok(graph::values(
+            architecture,
+            *precision,
+            positions,
+            raw,
+            dither,
+        ))
     }
 }
 

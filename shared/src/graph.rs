@@ -135,12 +135,13 @@ pub(crate) fn skeleton(
 }
 
 /// The weights, by name, from the bytes that `raw` gives for an initializer; those in 8 bits
-/// as the floats nearest to what they stand for.
+/// as the floats nearest to what they stand for, each moved by `dither` of a step.
 pub(crate) fn values<'a>(
     architecture: &Architecture,
     precision: Precision,
     positions: usize,
     raw: impl Fn(usize) -> &'a [u8],
+    mut dither: impl FnMut() -> f32,
 ) -> HashMap<String, Vec<f32>> {
     let Skeleton { graph, weights } = skeleton(architecture, precision, positions);
     let read = |weight: &Weight| {
@@ -168,7 +169,8 @@ pub(crate) fn values<'a>(
         {
             let width = values.len() / scales.len().max(1);
             for (row, scale) in std::iter::zip(values.chunks_exact_mut(width.max(1)), scales) {
-                row.iter_mut().for_each(|value| *value *= scale);
+                row.iter_mut()
+                    .for_each(|value| *value = (*value + dither()) * scale);
             }
         }
         let mut rest = &values[..];

@@ -2,6 +2,8 @@
 
 mod model;
 
+use std::collections::HashMap;
+
 use famam_shared::architecture::Transformer;
 use famam_shared::bundle::{self, Bundle, BundleError, MANIFEST_KEY};
 use famam_shared::engine::{self, Choice};
@@ -77,6 +79,52 @@ fn weights_come_back_exactly_and_in_8_bits_to_half_a_step() {
             assert_eq!(rounded > 0, precision == Precision::Int8);
         }
     }
+}
+
+/// A third of a step is lost where the integers are as they were, and kept on average where they
+/// are dithered.
+#[test]
+fn what_training_changes_by_less_than_a_step_is_kept() {
+    let t = model::medium(rotary());
+    let file = model::file(&t, &weights(&t, 1), Precision::Int8, 128);
+    let bundle = Bundle::read(&file).unwrap();
+    let plain = bundle.weights().unwrap();
+    let dithered = bundle.dithered_weights().unwrap();
+    assert_eq!(dithered, bundle.dithered_weights().unwrap());
+    let matrices = t
+        .weights()
+        .into_iter()
+        .filter(|(_, shape)| shape.len() == 2);
+    let matrices: Vec<(String, usize)> = matrices.map(|(name, shape)| (name, shape[1])).collect();
+    // How far the mean weight moves, in steps of its row.
+    let moved = |begun: &HashMap<String, Vec<f32>>| {
+        let mut changed = begun.clone();
+        let steps = |row: &[f32]| row.iter().fold(0f32, |a, w| a.max(w.abs())) / 64.0;
+        for (name, width) in &matrices {
+            let rows = changed.get_mut(name).unwrap().chunks_mut(*width);
+            for (row, of) in std::iter::zip(rows, plain[name].chunks(*width)) {
+                // The extremes, which make the scale, stay.
+                let extreme = steps(of) * 62.0;
+                let inside = row.iter_mut().filter(|w| w.abs() < extreme);
+                inside.for_each(|w| *w += steps(of) / 3.0);
+            }
+        }
+        let file = model::file(&t, &changed, Precision::Int8, 128);
+        let after = Bundle::read(&file).unwrap().weights().unwrap();
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (name, width) in &matrices {
+            let rows = std::iter::zip(plain[name].chunks(*width), after[name].chunks(*width));
+            for (before, after) in rows {
+                let change = std::iter::zip(before, after).map(|(a, b)| f64::from(b - a));
+                sum += change.sum::<f64>() / f64::from(steps(before));
+                count += *width as f64;
+            }
+        }
+        sum / count
+    };
+    let (lost, kept) = (moved(&plain), moved(&dithered));
+    assert!(lost.abs() < 0.05, "{lost}");
+    assert!((kept - 1.0 / 3.0).abs() < 0.05, "{kept}");
 }
 
 /// The default model, which was exported before there was a second architecture.

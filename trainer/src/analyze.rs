@@ -296,7 +296,10 @@ impl fmt::Display for Report {
             ("instruments", self.instruments()),
         ] {
             let most: Vec<_> = counts.iter().take(24).collect();
-            let words = listed(&most, |(name, count)| format!("{name} {count}"));
+            let words = match most[..] {
+                [] => "none named".to_owned(),
+                _ => listed(&most, |(name, count)| format!("{name} {count}")),
+            };
             writeln!(f, "{name:<12}{words}")?;
         }
         for (i, (name, tokens)) in self.tokens.iter().enumerate() {

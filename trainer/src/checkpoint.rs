@@ -282,10 +282,12 @@ impl Checkpoint {
 }
 
 /// The checkpoint that a command names: the file, the file without its ending, or the best one of
-/// a run's folder.
+/// a run's folder; the last where none was validated yet.
 pub fn find(name: &Path) -> PathBuf {
     if name.is_dir() {
-        return name.join(BEST);
+        let of_run = [BEST, LAST].map(|file| name.join(file));
+        let found = of_run.iter().find(|path| path.exists());
+        return found.unwrap_or(&of_run[0]).clone();
     }
     let ended = PathBuf::from(format!("{}.safetensors", name.display()));
     if !name.exists() && ended.exists() {

@@ -15,7 +15,7 @@ use famam_shared::vocabulary::Vocabulary;
 use serde_json::json;
 
 use crate::bundle;
-use crate::checkpoint::{self, Checkpoint, LAST};
+use crate::checkpoint::{self, Checkpoint};
 use crate::config::{self, training};
 use crate::dataset::{self, Dataset};
 use crate::embeddings::{self, Embeddings};
@@ -88,16 +88,21 @@ pub fn run(args: &Args) -> Result<(), Error> {
 
 /// What a file is, judged by what it holds, not by its name.
 pub fn describe(path: &Path) -> Result<String, Error> {
-    let path = &run_or_file(path);
+    let python = |what| {
+        Err(Error::PythonFamam {
+            path: path.display().to_string(),
+            what,
+        })
+    };
+    if path.join("saved_model.pb").is_file() {
+        return python("a SavedModel");
+    }
+    let path = &checkpoint::find(path);
     let name = || path.display().to_string();
     let io = |source| Error::Io {
         path: name(),
         source,
     };
-    let python = |what| Err(Error::PythonFamam { path: name(), what });
-    if path.join("saved_model.pb").is_file() {
-        return python("a SavedModel");
-    }
     let mut head = Vec::new();
     let file = std::fs::File::open(path).map_err(io)?;
     file.take(1 << 20).read_to_end(&mut head).map_err(io)?;
@@ -123,17 +128,6 @@ pub fn describe(path: &Path) -> Result<String, Error> {
             Ok(bundle_of(&bundle::read(path)?))
         }
         _ => Err(Error::Unknown { path: name() }),
-    }
-}
-
-/// A run's best checkpoint, or the last where none is the best yet; any other path as it is.
-fn run_or_file(path: &Path) -> PathBuf {
-    let (best, last) = (checkpoint::find(path), path.join(LAST));
-    match path.is_dir() {
-        true if best.exists() => best,
-        true if last.exists() => last,
-        true => path.to_owned(),
-        false => best,
     }
 }
 

@@ -112,7 +112,8 @@ impl Pretrained {
 
     fn of_bundle(path: &Path) -> Result<Self, Error> {
         let bundle = bundle::read(path)?;
-        let values = bundle.weights().map_err(|source| bundle::Error::Bundle {
+        let values = bundle.dithered_weights();
+        let values = values.map_err(|source| bundle::Error::Bundle {
             path: path.display().to_string(),
             source,
         })?;

@@ -11,11 +11,12 @@ pub struct Embeddings {
     /// The file, from `famam-trainer pretrain-embeddings`; `~` and `$NAME` are replaced.
     pub file: String,
     /// What becomes of them.
+    #[serde(default)]
     pub mode: Mode,
 }
 
 /// What becomes of embeddings while a model is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// They learn with the model, and their autoencoder goes on beside it.
@@ -23,6 +24,7 @@ pub enum Mode {
     /// They stay as they are; with `tied` so does the head.
     Frozen,
     /// They learn with the model, as all its weights do.
+    #[default]
     Train,
 }
 
