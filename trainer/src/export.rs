@@ -29,10 +29,11 @@ const MOST_RISE: f64 = 0.01;
 ///
 ///   famam-trainer export RUN -o model.onnx --int8
 ///
-/// CHECKPOINT is the folder of a run (its best checkpoint is taken, or the last where none was validated yet) or a .safetensors file. With
-/// --int8 the model is a quarter as large and several times as fast; its validation loss is
-/// measured on the data set that it was trained on. The bundle is run on ONNX Runtime (where it is
-/// found) and rten before it is written, and refused where they do not agree.
+/// CHECKPOINT is the folder of a run (its best checkpoint is taken, or the last where none was
+/// validated yet) or a .safetensors file. With --int8 the model is a quarter as large and several
+/// times as fast; its validation loss is measured on the data set that it was trained on. The
+/// bundle is run on ONNX Runtime (where it is found) and rten before it is written, and refused
+/// where they do not agree.
 #[derive(Clone, Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
