@@ -28,17 +28,12 @@ impl Setting<'_> {
         mut config: Config,
         from: Option<Pretrained>,
     ) -> Result<(State, Workers), Error> {
-        let Self {
-            music,
-            data_set,
-            folder,
-            machine: Machine { device, threads },
-        } = self;
-        let last = folder.join(LAST);
+        let Machine { device, threads } = self.machine;
+        let last = self.folder.join(LAST);
         let mut stored = checkpoint::read(&last)?;
         let state = stored.state.clone();
         let another = |what| Error::Another {
-            folder: folder.display().to_string(),
+            folder: self.folder.display().to_string(),
             what,
         };
         if state.from != from.map(|from| from.origin) {
@@ -51,8 +46,9 @@ impl Setting<'_> {
         if !same_run(&state.config, &config) {
             return Err(another("config"));
         }
-        let same_words = state.encoding == music.spec && state.vocabulary == music.vocabulary;
-        if state.data_set.hash != data_set.hash || !same_words {
+        let same_words =
+            state.encoding == self.music.spec && state.vocabulary == self.music.vocabulary;
+        if state.data_set.hash != self.data_set.hash || !same_words {
             return Err(another("data set"));
         }
         let wrong = |what: String| Error::Tensors {
@@ -69,8 +65,8 @@ impl Setting<'_> {
             .map_err(|name| wrong(format!("{name} is missing or has another shape")))?;
         let state = State {
             config,
-            bands: music.bands().or(state.bands),
-            data_set,
+            bands: self.music.bands().or(state.bands),
+            data_set: self.data_set,
             ..state
         };
         Ok((state, workers))
@@ -82,12 +78,7 @@ impl Setting<'_> {
         mut config: Config,
         from: Option<Pretrained>,
     ) -> Result<(State, Workers), Error> {
-        let Self {
-            music,
-            data_set,
-            machine: Machine { device, threads },
-            ..
-        } = self;
+        let Machine { device, threads } = self.machine;
         if from.is_some() && config.embeddings.is_some() {
             return Err(Error::TwoEmbeddings);
         }
@@ -99,13 +90,13 @@ impl Setting<'_> {
                 if let Some(lora) = &config.lora {
                     model = model.adapt(lora, grown, config.random_seed)?;
                 }
-                (model, Some(origin), music.bands().or(bands))
+                (model, Some(origin), self.music.bands().or(bands))
             }
             None if config.lora.is_some() => return Err(Error::NothingToAdapt),
             None => {
-                let architecture = config.architecture(music.encoding.vocabulary_size());
+                let architecture = config.architecture(self.music.encoding.vocabulary_size());
                 let model = Model::new(&architecture, config.random_seed, tch::Device::Cpu);
-                (model, None, music.bands())
+                (model, None, self.music.bands())
             }
         };
         config.precision = config.precision.on(device);
@@ -115,7 +106,7 @@ impl Setting<'_> {
             let path = config::expand(&chosen.file)?;
             let embeddings = Embeddings::read(&path)?;
             let d_model = Some(architecture.ends().d_model);
-            embeddings.fit(&path, &music.spec, &music.vocabulary, d_model)?;
+            embeddings.fit(&path, &self.music.spec, &self.music.vocabulary, d_model)?;
             embeddings.put(&model);
             Ok((path, embeddings.tensors))
         });
@@ -131,14 +122,14 @@ impl Setting<'_> {
         }
         let state = State {
             version: checkpoint::VERSION,
-            segment_bars: config.segment_bars.or(music.reading.segment_bars),
+            segment_bars: config.segment_bars.or(self.music.reading.segment_bars),
             config,
             architecture,
-            encoding: music.spec.clone(),
-            vocabulary: music.vocabulary.clone(),
+            encoding: self.music.spec.clone(),
+            vocabulary: self.music.vocabulary.clone(),
             bands,
             from: origin,
-            data_set,
+            data_set: self.data_set,
             progress: Progress::default(),
         };
         Ok((state, workers))
