@@ -96,6 +96,7 @@ fn found(
 /// At least 95 of 100 bars with their root and their triad in every style and metre; block chords all.
 #[test]
 fn the_chords_of_written_progressions_are_found() {
+    let mut missed = Vec::new();
     for (texts, per_bar) in [(&PROGRESSIONS[..], "one"), (&TWO_A_BAR, "two")] {
         for style in &STYLES {
             for metre in METRES {
@@ -116,10 +117,13 @@ fn the_chords_of_written_progressions_are_found() {
                     style.name
                 );
                 println!("{what}");
-                assert!(share >= style.at_least, "{what}");
+                if share < style.at_least {
+                    missed.push(what);
+                }
             }
         }
     }
+    assert!(missed.is_empty(), "{missed:#?}");
 }
 
 /// Transposed music has the transposed chords, whatever the music is.

@@ -155,7 +155,7 @@ impl Progression {
             classes[usize::from(class)] += 1.0;
         }
         let roots = || symbols().filter_map(|symbol| symbol.chord.root());
-        for root in roots().next().into_iter().chain(roots().last()) {
+        for root in roots().next().into_iter().chain(roots().next_back()) {
             classes[usize::from(root)] += 1.0;
         }
         let none = Tonality {

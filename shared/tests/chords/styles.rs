@@ -160,21 +160,27 @@ fn struck(player: &mut Player<'_>) {
     }
 }
 
-/// Eighths through the tones from the root up: up, up and down, or as Alberti wrote them.
+/// Through the tones from the root up, as far as the span has room: up, up and down, as Alberti wrote them, or
+/// wide. Eighths, or sixteenths where three eighths are too long.
 fn broken(player: &mut Player<'_>) {
-    const FIGURES: [&[usize]; 4] = [
-        &[0, 1, 2],
-        &[0, 1, 2, 3, 2, 1],
-        &[0, 2, 1, 2],
-        &[0, 2, 3, 4],
-    ];
     let mut tones = player.tones(45);
-    tones.push(tones[0] + 12);
-    tones.push(tones[1] + 12);
-    let figure = FIGURES[player.draw(FIGURES.len())];
+    let of = tones.len();
+    tones.extend([tones[0] + 12, tones[1] + 12]);
+    let figures: [&[usize]; 4] = [
+        &[0, 1, 2, of],
+        &[0, 1, 2, of, 2, 1],
+        &[0, 2, 1, of - 1],
+        &[0, 2, of, of + 1],
+    ];
+    let span = (player.at.end - player.at.start).0;
+    let step = if span < 3 * 480 { 240 } else { 480 };
+    let figure = match figures[player.draw(figures.len())] {
+        figure if figure.len() as u32 * step <= span => figure,
+        _ => &[0, 2, 1],
+    };
     // Half of the time the notes are held by a pedal.
-    let length = [480, 1440][player.draw(2)];
-    for (start, &tone) in player.every(480).zip(figure.iter().cycle()) {
+    let length = [step, 3 * step][player.draw(2)];
+    for (start, &tone) in player.every(step).zip(figure.iter().cycle()) {
         player.play(start, tones[tone], length);
     }
 }
