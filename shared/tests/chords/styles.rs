@@ -192,7 +192,7 @@ fn melody(player: &mut Player<'_>) {
         .collect();
     let mut place = player.draw(scale.len());
     for start in player.every(480) {
-        let on_beat = (start - player.at.start.0) % 960 == 0;
+        let on_beat = (start - player.at.start.0).is_multiple_of(960);
         let wanted = on_beat && player.draw(4) > 0;
         let step = [-1, 1, -1, 1, -2, 2][player.draw(6)];
         place = (place as i32 + step).clamp(0, scale.len() as i32 - 1) as usize;

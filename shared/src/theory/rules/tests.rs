@@ -47,7 +47,7 @@ fn on_beats_a_chord_lets_its_tones_begin_and_elsewhere_its_scale() {
             for (at, symbol) in chords.over(&bars, 3) {
                 let bar = bars.iter().find(|bar| bar.end > at.start).unwrap();
                 for tick in (at.start.0..at.end.0).step_by(80).map(Ticks) {
-                    let on_beat = (tick.0 - bar.start.0) % 960 == 0 || tick == at.start;
+                    let on_beat = (tick.0 - bar.start.0).is_multiple_of(960) || tick == at.start;
                     let starts = classes(harmony.starts(tick));
                     let scale = symbol.chord.scale(Some(key)).union(symbol.tones());
                     let silent = symbol.tones().is_empty();
@@ -230,7 +230,7 @@ fn music_written_by_the_rules_is_inside_the_limits() {
         silent_since = silent_since.max(note.end());
         for (at, symbol) in spans.iter().filter(|(at, _)| at.contains(&note.start)) {
             let fits = |class| symbol.tones().contains(class);
-            assert!(note.start.0 % 960 > 0 || fits(note.pitch));
+            assert!(!note.start.0.is_multiple_of(960) || fits(note.pitch));
             short += usize::from(note.end() == at.end);
         }
         for (at, symbol) in &spans {
