@@ -2,12 +2,12 @@
 //! chords music has, and which notes they allow.
 //!
 //! Text comes in (`A minor`, `F#m7`, `Am F C-G`, `ii V I`) and gives sets of pitch classes; a score comes
-//! in and gives its [key](key::likely) and its [chords](finder). [`rules`] turn both into sets of pitches
+//! in and gives its [key](key::likely) and its [chords](Chord::of_bars). [`rules`] turn both into sets of pitches
 //! that may start somewhere and lengths that they may have.
 
 mod beat;
 pub mod chord;
-pub mod finder;
+mod finder;
 pub mod key;
 mod numeral;
 mod pitch;
@@ -21,4 +21,4 @@ pub use chord::Chord;
 pub use pitch::{PitchClasses, Pitches};
 pub use progression::Progression;
 pub use scale::Scale;
-pub use symbol::Symbol;
+pub use symbol::{Symbol, SymbolError};

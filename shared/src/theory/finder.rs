@@ -1,6 +1,6 @@
 //! The chords of a score: one or two a bar, of all that sounds but drums.
 //!
-//! 1. Each span (a bar, or half of it) gathers its [`Evidence`]: how long each pitch class sounds, more where it
+//! 1. Each span (a bar, or half of it) gathers its evidence: how long each pitch class sounds, more where it
 //!    begins on the span's first beat or on another, and which pitch class is lowest.
 //! 2. The key of each span is the likeliest path through the 24 keys, by the profiles of [`super::key`].
 //! 3. The chords are the likeliest path through all chords: a chord gives each of its tones a share of what
