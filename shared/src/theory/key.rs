@@ -4,7 +4,7 @@ use crate::score::Score;
 
 /// How well each pitch class, from the tonic up, fits a major and a minor key: ratings of listeners
 /// (Krumhansl and Kessler 1982; Krumhansl 1990, *Cognitive Foundations of Musical Pitch*, table 2.1).
-const PROFILES: [[f64; 12]; 2] = [
+pub(super) const PROFILES: [[f64; 12]; 2] = [
     [
         6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88,
     ],
