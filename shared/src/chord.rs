@@ -49,6 +49,14 @@ impl Chord {
         Self(chord.filter(|(_, quality)| usize::from(*quality) < QUALITIES.len()))
     }
 
+    /// Whether `pitch` is a tone of it, in whatever octave; silence has none.
+    pub fn contains(self, pitch: u8) -> bool {
+        self.0.is_some_and(|(root, quality)| {
+            let above = (pitch % CLASSES + CLASSES - root) % CLASSES;
+            QUALITIES[usize::from(quality)].1.contains(&above)
+        })
+    }
+
     /// The same chord `semitones` higher.
     pub fn transposed(self, semitones: i32) -> Self {
         let shift = semitones.rem_euclid(i32::from(CLASSES)) as u8;
