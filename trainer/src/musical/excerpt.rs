@@ -41,8 +41,8 @@ impl Excerpt {
         let Some(first) = self.bars.get(from) else {
             return Self::new(Score::default(), count);
         };
-        let last = self.bars[from..].iter().take(count).last();
-        let last = last.unwrap_or(first);
+        let bars = &self.bars[from..];
+        let last = bars.iter().take(count).next_back().unwrap_or(first);
         let earlier = |at: Ticks| at.saturating_sub(first.start);
         let mut score = Score {
             metres: vec![first.metre],

@@ -115,7 +115,7 @@ fn drums(excerpt: &Excerpt, to: &mut Vec<f32>) {
             |track: &Track, note: &Note| track.instrument.is_drums() && drum(note.pitch) == kind;
         Rhythm::of(&starts(excerpt, of_kind)).put(bars, to);
     }
-    let mut loudness = vec![(0.0, 0.0f32); SIXTEENTHS];
+    let mut loudness = [(0.0, 0.0f32); SIXTEENTHS];
     let strikes =
         excerpt.by_bar(|track, note, at| (track.instrument.is_drums(), at, note.velocity));
     for (_, at, velocity) in strikes.iter().flatten().filter(|(drums, ..)| *drums) {
