@@ -29,21 +29,16 @@ pub struct Overlap {
 }
 
 impl Overlap {
-    /// Of two samples of distances; `None` where one has fewer than two.
+    /// Of two samples of distances; `None` where those of one are all the same, or fewer than two: there is
+    /// no density of them.
     pub fn of(first: &[f64], second: &[f64]) -> Option<Self> {
-        if first.len() < 2 || second.len() < 2 {
+        let spread = |sample: &[f64]| sample.iter().any(|distance| *distance != sample[0]);
+        if !spread(first) || !spread(second) {
             return None;
         }
         let all = || first.iter().chain(second).copied();
         let low = all().fold(f64::INFINITY, f64::min);
         let step = (all().fold(f64::NEG_INFINITY, f64::max) - low) / (POINTS - 1) as f64;
-        // All distances are the same one.
-        if step <= 0.0 {
-            return Some(Self {
-                area: 1.0,
-                divergence: 0.0,
-            });
-        }
         let [p, q] = [first, second].map(|sample| density(sample, low, step));
         let lower: Vec<f64> = std::iter::zip(&p, &q).map(|(p, q)| p.min(*q)).collect();
         let ends = (lower[0] + lower[POINTS - 1]) / 2.0;
@@ -71,7 +66,7 @@ fn density(sample: &[f64], low: f64, step: f64) -> Vec<f64> {
     let mean = sample.iter().sum::<f64>() / n;
     let squares: f64 = sample.iter().map(|x| (x - mean).powi(2)).sum();
     let scott = (squares / (n - 1.0)).sqrt() * n.powf(-0.2);
-    // Distances that are all the same have no spread; they are told apart by points.
+    // What is finer than the points cannot be seen at them.
     let bandwidth = scott.max(step);
     let mut weights = vec![0.0; POINTS + 1];
     for distance in sample {
@@ -173,11 +168,14 @@ mod tests {
 
     #[test]
     fn degenerate_samples_have_an_answer() {
-        let same = Overlap::of(&[3.0; 4], &[3.0; 9]).unwrap();
-        assert_eq!((same.area, same.divergence), (1.0, 0.0));
-        let apart = Overlap::of(&[0.0; 4], &[3.0; 9]).unwrap();
+        for (first, second) in [(&[3.0; 4], &[3.0, 2.0]), (&[0.0; 4], &[3.0, 3.0])] {
+            assert_eq!(Overlap::of(first, second), None);
+            assert_eq!(Overlap::of(second, first), None);
+        }
+        let apart = Overlap::of(&[0.0, 0.001], &[3.0, 3.001]).unwrap();
         assert!(apart.area < 1e-3 && apart.divergence > 100.0, "{apart:?}");
         assert!(apart.divergence.is_finite());
         assert_eq!(Overlap::of(&[1.0], &[1.0, 2.0]), None);
+        assert_eq!(Overlap::of(&[], &[1.0, 2.0]), None);
     }
 }
