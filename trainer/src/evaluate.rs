@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use famam_shared::bundle::Bundle;
 use famam_shared::encoding::{self, Conditioning, Encoding, SettingsError};
@@ -21,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::checkpoint;
 use crate::dataset::{self, Dataset, Piece, Split};
 use crate::scoring::{self, Nats, Scorer, Window};
-use crate::{build, bundle, parallel};
+use crate::{build, bundle, musical, parallel, stop};
 
 mod midi;
 mod report;
@@ -29,10 +31,11 @@ mod report;
 pub use report::{Figures, Measures, Part, Report};
 
 /// Says how well a model foretells music: loss, perplexity, bits a note and the share of right guesses, by kind
-/// of token, source and genre.
+/// of token, source and genre. With --musical, how far music that it generates is like real music.
 ///
 ///   famam-trainer evaluate MODEL --dataset FILE.h5
 ///   famam-trainer evaluate MODEL DIR...
+///   famam-trainer evaluate MODEL DIR... --musical --training DIR
 ///
 /// MODEL is a bundle (.onnx), a checkpoint (.safetensors) or the folder of a run. Of a data set
 /// the test split is taken, or the validation split where that is empty. Folders of MIDI files are
@@ -70,6 +73,9 @@ pub struct Args {
     /// Writes all figures as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Musical figures in place of those of prediction.
+    #[command(flatten)]
+    pub musical: musical::Options,
 }
 
 /// A split by name.
@@ -92,6 +98,16 @@ pub enum EngineName {
     Ort,
     /// rten.
     Rten,
+}
+
+impl EngineName {
+    fn choice(self) -> Choice {
+        match self {
+            EngineName::Auto => Choice::Auto,
+            EngineName::Ort => Choice::Ort,
+            EngineName::Rten => Choice::Rten,
+        }
+    }
 }
 
 /// Why there are no figures.
@@ -135,6 +151,9 @@ pub enum Error {
         /// The data set or the folders.
         path: String,
     },
+    /// The music that was generated.
+    #[error(transparent)]
+    Musical(#[from] musical::Error),
     /// The figures cannot be written.
     #[error(transparent)]
     Write(#[from] write_file::WriteError),
@@ -172,11 +191,7 @@ impl Subject {
 
     /// A bundle in an engine.
     pub fn of_bundle(bundle: &Bundle, engine: EngineName, threads: usize) -> Result<Self, Error> {
-        let choice = match engine {
-            EngineName::Auto => Choice::Auto,
-            EngineName::Ort => Choice::Ort,
-            EngineName::Rten => Choice::Rten,
-        };
+        let choice = engine.choice();
         let mut scorers = Vec::new();
         let mut name = String::new();
         // An engine runs one sequence at a time: one for each thread.
@@ -199,7 +214,61 @@ impl Subject {
 /// Runs `famam-trainer evaluate`.
 pub fn run(args: &Args) -> Result<(), Error> {
     let threads = args.threads.unwrap_or_else(parallel::cores).max(1);
+    if args.musical.musical {
+        let report = play(args, threads)?;
+        say(&report);
+        return write(args, &serde_json::json!(report));
+    }
     let mut subject = Subject::open(&args.model, args.engine, threads)?;
+    let (vocabulary, pieces) = pieces(args, &subject.spec, threads)?;
+    let report = evaluate(&mut subject, &vocabulary, &pieces)?;
+    say(&report);
+    write(args, &serde_json::json!(report))
+}
+
+/// Writes the figures where they are wanted.
+fn write(args: &Args, report: &serde_json::Value) -> Result<(), Error> {
+    match &args.json {
+        Some(path) => Ok(write_file::write(path, format!("{report:#}\n").as_bytes())?),
+        None => Ok(()),
+    }
+}
+
+/// The musical figures of what a bundle plays.
+fn play(args: &Args, threads: usize) -> Result<musical::Report, Error> {
+    if args.model.extension().is_none_or(|ending| ending != "onnx") {
+        let path = args.model.display().to_string();
+        return Err(musical::Error::NoBundle { path }.into());
+    }
+    let bundle = bundle::read(&args.model)?;
+    let spec = &bundle.manifest.encoding;
+    let encoding = spec.build(bundle.manifest.vocabulary.genres.len())?;
+    let (vocabulary, pieces) = pieces(args, spec, threads)?;
+    let mut engines = Vec::new();
+    for _ in 0..threads {
+        engines.push(engine::load(&bundle, 1, args.engine.choice())?);
+    }
+    let flag = Arc::<AtomicBool>::default();
+    let _stop = stop::on_signal_with(flag.clone(), || {
+        eprintln!("\nstopping in order; again to stop at once");
+    });
+    let options = &args.musical;
+    Ok(musical::compare(
+        &mut engines,
+        &*encoding,
+        &vocabulary,
+        &pieces,
+        options,
+        &flag,
+    )?)
+}
+
+/// The pieces that are asked for, in the base of an encoding, and the genres that they are of.
+fn pieces(
+    args: &Args,
+    spec: &encoding::Spec,
+    threads: usize,
+) -> Result<(Vocabulary, Vec<Piece>), Error> {
     let (data_set, path) = match &args.dataset {
         Some(path) => (Dataset::open(path)?, path.display().to_string()),
         None => {
@@ -210,13 +279,13 @@ pub fn run(args: &Args) -> Result<(), Error> {
                 .collect();
             let path = folders.join(", ");
             (
-                midi::data_set(folders, args.genres.as_deref(), &subject.spec, threads)?,
+                midi::data_set(folders, args.genres.as_deref(), spec, threads)?,
                 path,
             )
         }
     };
     // Pieces are kept with nothing merged, and are merged as the model is used to.
-    if data_set.encoding().base() != subject.spec.base() {
+    if data_set.encoding().base() != spec.base() {
         return Err(Error::Another { path });
     }
     let split = |split| data_set.pieces(split);
@@ -238,17 +307,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if pieces.is_empty() {
         return Err(Error::Empty { path });
     }
-    let pieces: Vec<Piece> = pieces
-        .into_iter()
-        .map(|i| data_set.piece(i))
-        .collect::<Result<_, _>>()?;
-    let report = evaluate(&mut subject, data_set.vocabulary(), &pieces)?;
-    say(&report);
-    if let Some(path) = &args.json {
-        let text = format!("{:#}\n", serde_json::json!(report));
-        write_file::write(path, text.as_bytes())?;
-    }
-    Ok(())
+    let pieces = pieces.into_iter().map(|i| data_set.piece(i));
+    let pieces = pieces.collect::<Result<_, _>>()?;
+    Ok((data_set.vocabulary().clone(), pieces))
 }
 
 /// The figures of a model on `pieces`, whose genres are those of `vocabulary`.

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod menu;
 pub mod merges;
 pub mod model;
+pub mod musical;
 pub mod optimizer;
 pub mod parallel;
 pub mod pretrained;
