@@ -267,6 +267,7 @@ impl<'a> Draw<'a> {
                 .then(|| self.encoding.instruments(body, tokens)),
             metre: (!(nothing || any_metre)).then_some(state.metre),
             tempo: (!(nothing || any_tempo)).then_some(state.tempo),
+            ..Conditioning::default()
         };
         let given = conditioning(tokens);
         let stream = |shift| self.encoding.segment(&given, tokens, state, shift);
@@ -369,6 +370,7 @@ impl<'a> Draw<'a> {
                 instruments,
                 metre: Some(body.states[start].metre),
                 tempo: Some(body.states[start].tempo),
+                ..Conditioning::default()
             })
             .len()
             .max(3);
