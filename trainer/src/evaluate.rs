@@ -216,7 +216,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
     };
     // Pieces are kept with nothing merged, and are merged as the model is used to.
-    if data_set.encoding().base() != subject.spec.base() {
+    if !data_set.encoding().says_as(&subject.spec) {
         return Err(Error::Another { path });
     }
     let split = |split| data_set.pieces(split);
