@@ -1,7 +1,7 @@
 //! Encodings: a quantized [`Score`] to tokens and back, and the grammar of what may follow.
 //!
-//! Each encoding is one file: `multitrack`, `mmm`, which says windows of bars track by track, and the
-//! monophonic `remi` and `event`, which make a stream of each track. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly; of a monophonic
+//! Each encoding is one file: `multitrack`, `grid`, which says bars cell by cell, `mmm`, which says windows
+//! of bars track by track, and the monophonic `remi` and `event`, which make a stream of each track. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly; of a monophonic
 //! encoding's streams each gives its track, and all of them the same bars. What encodings have in
 //! common is the [`Lexicon`], which says what their tokens are, the bars, and the grammar's head.
 //! A stream is a *head* (what the music is conditioned on) and a *body* (its bars):
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Metre and tempo stand in heads where the settings say so, as conditions that a model can be
-//! guided by; what is not said there is *any*.
+//! guided by; what is not said there is *any*. `grid` has more of them, see [`controls`].
 //!
 //! On top of any of them byte pairs can be merged, in front of a model alone: [`Merged`].
 //!
@@ -29,8 +29,11 @@ use crate::quantize;
 use crate::score::{Metre, Note, Score, Track};
 
 mod bars;
+mod cells;
+pub mod controls;
 pub mod event;
 mod grammar;
+pub mod grid;
 mod lexicon;
 mod merged;
 pub mod merges;
@@ -158,6 +161,12 @@ pub struct Conditioning {
     /// The token of the first bar's tempo, alike.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tempo: Option<Token>,
+    /// The [number](controls::tonality) of the key; `None` is *any*. Said in `grid` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<u16>,
+    /// What is asked of the instruments, alike.
+    #[serde(default, skip_serializing_if = "controls::Tracks::is_empty")]
+    pub tracks: controls::Tracks,
 }
 
 /// The metre and tempo that a stream's first bar must state: tokens that stand right after its
@@ -251,7 +260,8 @@ pub trait Encoding: Send + Sync {
         self.lexicon().settings()
     }
 
-    /// The head that conditions a stream: BOS, genre, metre and tempo where they are said, instruments.
+    /// The head that conditions a stream: BOS, genre, key, metre and tempo where they are said,
+    /// instruments with what is asked of them.
     fn head(&self, conditioning: &Conditioning) -> Vec<Token> {
         self.lexicon().head(conditioning)
     }
@@ -274,9 +284,54 @@ pub trait Encoding: Send + Sync {
         Cow::Borrowed(tokens)
     }
 
+    /// Whether cells of a stream can be said behind all its bars.
+    fn fills(&self) -> bool {
+        false
+    }
+
+    /// Whether heads can say the key, and density, polyphony and register of tracks.
+    fn says_controls(&self) -> bool {
+        self.lexicon().says_controls()
+    }
+
+    /// The number of the key of `tokens`, bars of a body whose first one is in the state `first`, and
+    /// what is true of their tracks, of all so many semitones higher. Nothing where no head says it.
+    fn controls(
+        &self,
+        _tokens: &[Token],
+        _first: BarState,
+        _semitones: i32,
+    ) -> (Option<u16>, controls::Tracks) {
+        Default::default()
+    }
+
+    /// Notes in a hundred bars in which it plays, of each instrument of a body: what levels of density are
+    /// learned from. Nothing where no head says them.
+    fn densities(&self, _body: &Body) -> Vec<(Instrument, u32)> {
+        Vec::new()
+    }
+
+    /// Whether bodies have chords that a stream may do without.
+    fn may_lack_chords(&self) -> bool {
+        self.lexicon().may_lack_chords() && self.quantize_settings().chords
+    }
+
+    /// Takes the chords out of a stream that may do without.
+    fn leave_out_chords(&self, stream: &mut Vec<Token>) {
+        if self.may_lack_chords() {
+            let chords = self.lexicon().run(Kind::Chord);
+            stream.retain(|token| !chords.contains(token));
+        }
+    }
+
+    /// Whether a bar's music can be read from `token` on, without what stands before it in the bar.
+    fn stands_alone(&self, token: Token) -> bool {
+        matches!(self.kind(token), "position" | "time shift")
+    }
+
     /// Leaves bars of a stream's tracks open, and fills them in after all that is known of their
-    /// window: those that `hides` says, asked once for each by its number in the stream and by what
-    /// plays it. Nothing in an encoding that cannot say it.
+    /// window or, where [`Encoding::fills`], of the stream: those that `hides` says, asked once for each
+    /// by its number in the stream and by what plays it. Nothing in an encoding that cannot say it.
     fn fill_in(&self, _stream: &mut Vec<Token>, _hides: &mut dyn FnMut(usize, Instrument) -> bool) {
     }
 
@@ -313,11 +368,12 @@ pub trait Encoding: Send + Sync {
         let lexicon = self.lexicon();
         let tokens = self.alone(tokens);
         let mut stream = self.head(conditioning);
+        let head = stream.len();
         stream.push(self.special().bar);
         stream.extend(lexicon.said(first));
         stream.extend_from_slice(&tokens[lexicon.after_state(&tokens)..]);
         if semitones != 0 {
-            lexicon.transpose(&mut stream, semitones)?;
+            lexicon.transpose(&mut stream[head..], semitones)?;
         }
         Some(stream)
     }
@@ -345,7 +401,7 @@ pub trait Encoding: Send + Sync {
             self.decode_bar(tokens, &mut bars);
         }
         bars.finish();
-        Ok(score_of(bars))
+        Ok(score_of(bars, self.quantize_settings()))
     }
 
     /// The tokens that structure a stream.
@@ -420,6 +476,8 @@ pub enum Spec {
     },
     /// [`mmm::Mmm`].
     Mmm(mmm::Settings),
+    /// [`grid::Grid`].
+    Grid(grid::Settings),
 }
 
 impl Spec {
@@ -441,6 +499,7 @@ impl Spec {
                 base => Box::new(Merged::new(base.build(genres)?, &merges)?),
             },
             Spec::Mmm(settings) => Box::new(mmm::Mmm::new(settings, genres)?),
+            Spec::Grid(settings) => Box::new(grid::Grid::new(settings, genres)?),
         })
     }
 
@@ -449,6 +508,28 @@ impl Spec {
         match self {
             Spec::Merged { base, .. } => base,
             base => base,
+        }
+    }
+
+    /// Whether data sets keep the same tokens in it and in `other`: merges and levels of density, which are
+    /// learned, are a model's own.
+    pub fn says_as(&self, other: &Spec) -> bool {
+        let plain = |spec: &Spec| spec.base().with_densities(controls::Densities::default());
+        plain(self) == plain(other)
+    }
+
+    /// This encoding with levels of density that begin there, where it has such.
+    pub fn with_densities(&self, densities: controls::Densities) -> Self {
+        match self.clone() {
+            Spec::Grid(settings) => Spec::Grid(grid::Settings {
+                densities,
+                ..settings
+            }),
+            Spec::Merged { base, merges } => Spec::Merged {
+                base: Box::new(base.with_densities(densities)),
+                merges,
+            },
+            other => other,
         }
     }
 
@@ -480,6 +561,7 @@ impl Spec {
             Spec::Event(_) => "event",
             Spec::Merged { base, .. } => base.name(),
             Spec::Mmm(_) => "mmm",
+            Spec::Grid(_) => "grid",
         }
     }
 
@@ -489,6 +571,7 @@ impl Spec {
             Spec::Multitrack(settings) | Spec::Remi(settings) | Spec::Event(settings) => settings,
             Spec::Merged { base, .. } => base.settings(),
             Spec::Mmm(settings) => &settings.music,
+            Spec::Grid(settings) => &settings.music,
         }
     }
 }

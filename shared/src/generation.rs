@@ -93,7 +93,7 @@ pub enum GenerationError {
     #[error("the request cannot be said to this model: {0}")]
     Request(#[from] DecodeError),
     /// [`fill_in`] was asked of an encoding that says each bar once.
-    #[error("this model cannot fill in bars: take one whose encoding is mmm")]
+    #[error("this model cannot fill in bars: take one whose encoding is grid or mmm")]
     Whole,
     /// [`fill_in`] was asked for a bar in a window that is too long.
     #[error(
@@ -195,7 +195,10 @@ impl Generator {
         (0..size as Token)
             .filter(|&token| {
                 let kind = encoding.kind(token);
-                matches!(kind, "metre" | "tempo" | "eos" | "fill placeholder")
+                matches!(
+                    kind,
+                    "metre" | "tempo" | "eos" | "fill placeholder" | "fill" | "at"
+                )
             })
             .for_each(|token| excluded.insert(token));
         let mut merged = TokenSet::new(size);
@@ -242,7 +245,8 @@ impl Generator {
 
     /// All bars that were handed out, as a score.
     pub fn score(&self) -> Score {
-        encoding::score_of(self.handed_out.iter().cloned())
+        let settings = self.encoding.quantize_settings();
+        encoding::score_of(self.handed_out.iter().cloned(), settings)
     }
 
     fn engine_error(&self, source: EngineError) -> GenerationError {

@@ -44,6 +44,13 @@ pub struct Settings {
     /// Whether a stream's head may say the tempo of its first bar.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub tempo_in_head: bool,
+    /// Whether durations are those of a [coarser table](Settings::durations) the longer they are.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub coarse_durations: bool,
+    /// Onsets that are told apart in a position, evenly from it on: 1 to 16; with 1 music is on the
+    /// grid.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub offsets: u16,
 }
 
 // Settings of before there were these fields are written as they were.
@@ -53,6 +60,14 @@ fn is_true(value: &bool) -> bool {
 
 fn yes() -> bool {
     true
+}
+
+fn is_one(value: &u16) -> bool {
+    *value == 1
+}
+
+fn one() -> u16 {
+    1
 }
 
 impl Default for Settings {
@@ -68,6 +83,8 @@ impl Default for Settings {
             time_signature: None,
             metre_in_head: false,
             tempo_in_head: false,
+            coarse_durations: false,
+            offsets: 1,
         }
     }
 }
@@ -115,6 +132,13 @@ impl Settings {
             let expected = "a multiple of 4, at most 960, that divides 3840 (as 16, 32 or 48)";
             return refuse("positions_per_bar", self.positions_per_bar, expected);
         }
+        if !(1..=16).contains(&self.offsets)
+            || !self.position().is_multiple_of(u32::from(self.offsets))
+        {
+            let expected =
+                "expected 1 to 16, a divisor of the ticks of a position (3840 / positions_per_bar)";
+            return refuse("offsets", self.offsets, expected);
+        }
         if !(1..=16).contains(&self.max_duration_bars) {
             return refuse(
                 "max_duration_bars",
@@ -140,8 +164,33 @@ impl Settings {
     }
 
     /// Ticks from one grid position to the next.
-    pub fn step(&self) -> u32 {
+    pub fn position(&self) -> u32 {
         TICKS_PER_WHOLE / u32::from(self.positions_per_bar)
+    }
+
+    /// Ticks from one onset to the next that can be said: a position, or with offsets a part of it.
+    pub fn step(&self) -> u32 {
+        self.position() / u32::from(self.offsets)
+    }
+
+    /// The durations that can be said, in grid positions, ascending: every one, or of the coarse table
+    /// every one up to 2 quarters, then by sixteenths up to 8 quarters, then by quarters.
+    pub fn durations(&self) -> Vec<u32> {
+        let (quarter, longest) = (u32::from(self.positions_per_bar) / 4, self.max_duration());
+        let parts = match self.coarse_durations {
+            true => [
+                (2 * quarter, 1),
+                (8 * quarter, (quarter / 4).max(1)),
+                (longest, quarter),
+            ],
+            false => [(longest, 1); 3],
+        };
+        let longer = |&duration: &u32| {
+            let mut parts = parts.iter().map(|&(end, step)| (end.min(longest), step));
+            let part = parts.find(|(end, _)| duration < *end);
+            part.map(|(end, step)| (duration + step).min(end))
+        };
+        std::iter::successors(Some(1), longer).collect()
     }
 
     /// The longest note in grid positions.
@@ -170,7 +219,7 @@ impl Settings {
                 }
                 .bar()
                 .0;
-                bar <= longest && bar.is_multiple_of(self.step())
+                bar <= longest && bar.is_multiple_of(self.position())
             })
             .collect()
     }
@@ -218,6 +267,9 @@ pub struct Losses {
     pub cut: u64,
     /// Shortened to the longest note that can be said.
     pub capped: u64,
+    /// Given another of the durations that can be said, beside those.
+    #[serde(default)]
+    pub durations: u64,
     /// Moved to a grid position.
     pub moved: u64,
     /// Given another velocity.
@@ -248,6 +300,7 @@ impl std::ops::AddAssign for Losses {
         self.beyond += other.beyond;
         self.cut += other.cut;
         self.capped += other.capped;
+        self.durations += other.durations;
         self.moved += other.moved;
         self.velocities += other.velocities;
         self.tracks += other.tracks;
@@ -259,7 +312,9 @@ impl std::ops::AddAssign for Losses {
 
 /// The nearest score that an encoding with these settings can say, and what that cost. Idempotent.
 ///
-/// Drum notes last one grid position: a drum's end is not heard.
+/// Drum notes last one grid position: a drum's end is not heard. A note that ends where its pitch is
+/// struck again has the longest duration before it that can be said; with offsets it may be shorter
+/// than all of them, where the next strike is nearer.
 pub fn quantize(score: &Score, settings: &Settings) -> (Score, Losses) {
     let mut losses = Losses {
         notes: score.note_count() as u64,
@@ -428,6 +483,7 @@ fn quantize_tracks(
     settings: &Settings,
     losses: &mut Losses,
 ) -> Vec<Track> {
+    let durations = Durations::new(settings);
     let mut parts: BTreeMap<(bool, Instrument), Vec<Note>> = BTreeMap::new();
     for track in tracks.iter().filter(|track| !track.notes.is_empty()) {
         let part = parts.entry((!track.instrument.is_drums(), track.instrument));
@@ -441,18 +497,21 @@ fn quantize_tracks(
             let velocity = settings.velocity_of_bin(settings.velocity_bin(note.velocity));
             let length = note.end().saturating_sub(start).0;
             let steps = ((length + grid.step / 2) / grid.step).max(1);
-            let steps = if drums {
-                1
+            let duration = if drums {
+                durations.shortest().min(Ticks(steps * grid.step))
             } else {
-                losses.capped += u64::from(steps > settings.max_duration());
-                steps.min(settings.max_duration())
+                let duration = durations.nearest(Ticks(steps * grid.step));
+                let capped = steps * grid.step > durations.longest().0;
+                losses.capped += u64::from(capped);
+                losses.durations += u64::from(!capped && duration.0 != steps * grid.step);
+                duration
             };
             losses.moved += u64::from(start != note.start);
             losses.velocities += u64::from(velocity != note.velocity);
             Note {
                 start,
                 pitch: note.pitch,
-                duration: Ticks(steps * grid.step),
+                duration,
                 velocity,
             }
         }));
@@ -472,7 +531,7 @@ fn quantize_tracks(
                 equal
             });
             losses.merged += (given - notes.len()) as u64;
-            losses.cut += cut_overlaps(&mut notes);
+            losses.cut += durations.fit(&mut notes);
             Track {
                 instrument,
                 name: instrument.to_string(),
@@ -482,9 +541,63 @@ fn quantize_tracks(
         .collect()
 }
 
+/// The durations that can be said.
+pub(crate) struct Durations(Vec<Ticks>);
+
+impl Durations {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let ticks = |positions: u32| Ticks(positions * settings.position());
+        Self(settings.durations().into_iter().map(ticks).collect())
+    }
+
+    fn shortest(&self) -> Ticks {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    fn longest(&self) -> Ticks {
+        self.0.last().copied().unwrap_or_default()
+    }
+
+    /// The longest that is no longer than `duration`; the shortest where there is none.
+    fn at_most(&self, duration: Ticks) -> Ticks {
+        let longer = self.0.partition_point(|&known| known <= duration);
+        self.0[..longer].last().copied().unwrap_or(self.shortest())
+    }
+
+    /// Ends each note where its pitch is struck again or, where that is no duration that can be said, at
+    /// the longest one before; a note that is shorter than all of them lasts as long as the shortest, if
+    /// its pitch is not struck before. Returns how many ended early. `notes` are one instrument's, sorted,
+    /// no two equal in start and pitch.
+    pub(crate) fn fit(&self, notes: &mut [Note]) -> u64 {
+        let cut = cut_overlaps(notes);
+        for note in notes.iter_mut() {
+            note.duration = self.at_most(note.duration);
+        }
+        cut_overlaps(notes);
+        cut
+    }
+
+    /// The nearest, the longer one of two equally near; what is shorter than all stays.
+    fn nearest(&self, duration: Ticks) -> Ticks {
+        if duration < self.shortest() {
+            return duration;
+        }
+        let below = self.at_most(duration);
+        let above = self
+            .0
+            .get(self.0.partition_point(|&known| known < duration));
+        match above {
+            Some(&above) if above.saturating_sub(duration) <= duration.saturating_sub(below) => {
+                above
+            }
+            _ => below,
+        }
+    }
+}
+
 /// Ends each note where its pitch is struck again; returns how many ended early. `notes` are one
 /// instrument's, sorted, no two equal in start and pitch.
-pub(crate) fn cut_overlaps(notes: &mut [Note]) -> u64 {
+fn cut_overlaps(notes: &mut [Note]) -> u64 {
     let mut next: [Option<Ticks>; 128] = [None; 128];
     let mut cut = 0;
     for note in notes.iter_mut().rev() {

@@ -47,6 +47,7 @@ fn check(encoding: &dyn Encoding, score: &Score, what: &str) -> Vec<Vec<Token>> 
                 instruments: Some(body.instruments),
                 metre: Some(body.states[0].metre),
                 tempo: Some(body.states[0].tempo),
+                ..Conditioning::default()
             };
             let head = encoding.head(&conditioning);
             let stream = encoding.segment(&conditioning, &body.tokens, body.states[0], 0);
@@ -203,7 +204,7 @@ fn every_file_of_the_corpus_survives_encoding_exactly() {
     let mut folders: Vec<_> = (0..parts.len())
         .map(|part| (part, std::path::Path::new(&data).join(parts[part])))
         .collect();
-    let (mut files, mut unreadable, mut tokens) = ([0; 3], 0, [0; 8]);
+    let (mut files, mut unreadable, mut tokens) = ([0; 3], 0, [0; 10]);
     let mut losses = quantize::Losses::default();
     while let Some((part, folder)) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

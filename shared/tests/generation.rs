@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use famam_shared::architecture::{Activation, Positions, Transformer};
 use famam_shared::bands::Bands;
-use famam_shared::encoding::{Conditioning, Spec, Token, mmm};
+use famam_shared::encoding::{Conditioning, Spec, Token, grid, mmm};
 use famam_shared::engine::{Engine, EngineError, Stream};
 use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request, fill_in};
 use famam_shared::instrument::{Instrument, InstrumentSet};
@@ -619,6 +619,101 @@ fn bars_are_filled_in_given_all_the_others() {
     check_filling_in(&spec);
 }
 
+fn grid() -> Spec {
+    Spec::Grid(grid::Settings::default())
+}
+
+/// The same where cells are said behind all that is known, before and after them.
+#[test]
+fn cells_are_filled_in_given_all_the_others() {
+    let spec = grid();
+    check_filling_in(&scores::merged(&spec, &scores::learned(&spec, 200)));
+    check_filling_in(&spec);
+}
+
+/// In contexts that hold all bars or few of them: every wanted cell is said, all others stay, and an
+/// instrument that the score lacks can be asked for.
+#[test]
+fn cells_of_a_new_instrument_are_filled_in() {
+    let drums = Instrument::new(128).unwrap();
+    let (piano, bass) = (Instrument::new(0).unwrap(), Instrument::new(33).unwrap());
+    let make = oracle_in(
+        grid(),
+        Context {
+            tokens: 2048,
+            bars: 8,
+        },
+    );
+    let band = |band: &[Instrument]| Conditioning {
+        instruments: Some(band.iter().copied().collect()),
+        ..Conditioning::default()
+    };
+    let request = Request {
+        bars: 9,
+        conditioning: band(&[piano, bass]),
+        ..request()
+    };
+    let mut generator = Generator::new(&make, request, Arc::default()).unwrap();
+    assert_eq!(generator.by_ref().map(Result::unwrap).count(), 9);
+    let (piece, _) = quantize(&generator.score(), grid().settings());
+    let with_drums = Request {
+        conditioning: band(&[drums]),
+        ..request
+    };
+    let known = |score: &Score| -> Vec<_> {
+        let tracks = score
+            .tracks
+            .iter()
+            .filter(|track| !track.instrument.is_drums());
+        tracks.map(|track| track.notes.clone()).collect()
+    };
+    for (tokens, bars) in [(8192, 64), (2048, 4), (1024, 64)] {
+        let oracle = oracle_in(grid(), Context { tokens, bars });
+        let open = |_, instrument| instrument == drums;
+        let filled = fill_in(&oracle, with_drums, &piece, &open, Arc::default()).unwrap();
+        assert_eq!(known(&filled), known(&piece), "{tokens}, {bars}");
+        let drum = filled.tracks.iter().find(|track| track.instrument == drums);
+        assert!(
+            drum.is_some_and(|track| track.notes.len() > 5),
+            "{tokens}, {bars}"
+        );
+        assert!(oracle.log.longest.load(Ordering::Relaxed) <= tokens);
+    }
+}
+
+/// As where every part is in one stream: no number and no wanted cell among what is drawn.
+#[test]
+fn cells_give_whole_bars_of_the_instruments_that_are_asked_for() {
+    for (tokens, bars) in [(64, 8), (150, 8), (1024, 16)] {
+        let oracle = oracle_in(grid(), Context { tokens, bars });
+        for (seed, asked) in [(1, 1), (2, 7), (3, 20)] {
+            let request = Request {
+                seed,
+                bars: asked,
+                ..request()
+            };
+            let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
+            let bars: Vec<_> = generator.by_ref().map(Result::unwrap).collect();
+            assert!(bars.iter().map(|bar| bar.index).eq(0..asked));
+            let encoding = grid().build(3).unwrap();
+            let kind = |token: &Token| encoding.kind(*token);
+            let said = bars.iter().flat_map(|bar| &bar.tokens);
+            assert!(
+                !said
+                    .clone()
+                    .any(|token| ["at", "fill"].contains(&kind(token)))
+            );
+            let band = request.conditioning.instruments.unwrap();
+            let mut notes = bars.iter().flat_map(|bar| &bar.notes);
+            assert!(notes.all(|(by, _)| band.contains(*by)));
+            let score = generator.score();
+            assert!(score.note_count() > 20 || tokens == 64 || asked < 20);
+            assert_eq!(quantize(&score, grid().settings()).0.tracks, score.tracks);
+        }
+        assert!(oracle.log.longest.load(Ordering::Relaxed) <= tokens);
+    }
+}
+
 fn check_filling_in(spec: &Spec) {
     let context = Context {
         tokens: 4096,
@@ -631,7 +726,7 @@ fn check_filling_in(spec: &Spec) {
     };
     let mut generator = Generator::new(&oracle, request, Arc::default()).unwrap();
     assert_eq!(generator.by_ref().map(Result::unwrap).count(), 14);
-    let (piece, _) = quantize(&generator.score(), &quantize::Settings::default());
+    let (piece, _) = quantize(&generator.score(), spec.settings());
     let bass = Instrument::new(33).unwrap();
     let bar = |note: &Note| note.start.0 / (3 * 960);
     let open = |bar: u32, instrument| instrument == bass && (bar == 5 || bar >= 12);

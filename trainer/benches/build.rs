@@ -17,7 +17,7 @@ use std::{env, fs, thread};
 const ROUNDS: usize = 5;
 /// How often the corpus is there in the large run.
 const TIMES: usize = 10;
-const ENCODINGS: [&str; 4] = ["multitrack", "remi", "event", "mmm"];
+const ENCODINGS: [&str; 5] = ["multitrack", "remi", "event", "mmm", "grid"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Only `cargo bench` measures; `cargo test --all-targets` passes by.

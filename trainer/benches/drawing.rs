@@ -20,7 +20,7 @@ use famam_trainer::dataset::Dataset;
 /// Steps that are drawn, and the tokens of each.
 const STEPS: u64 = 200;
 const STEP: usize = 32_768;
-const ENCODINGS: [&str; 4] = ["multitrack", "remi", "event", "mmm"];
+const ENCODINGS: [&str; 5] = ["multitrack", "remi", "event", "mmm", "grid"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Only `cargo bench` measures; `cargo test --all-targets` passes by.

@@ -7,15 +7,20 @@ use std::collections::BTreeMap;
 
 use famam_shared::bands::Bands;
 use famam_shared::encoding;
-use famam_shared::encoding::{Body, Conditioning, Encoding, SettingsError, Token};
+use famam_shared::encoding::controls::{Track, Tracks};
+use famam_shared::encoding::{BarState, Body, Conditioning, Encoding, SettingsError, Token};
 use famam_shared::quantize::tempo_bin;
 use famam_shared::score::Tempo;
 use famam_shared::vocabulary::Vocabulary;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::training::Config;
+use crate::config::training::{Config, Uses};
 use crate::dataset::{self, Dataset, Piece, Split};
+
+mod wanted;
+
+use wanted::Wanted;
 
 /// The pieces of a data set that training looks at, in memory.
 pub struct Music {
@@ -148,6 +153,10 @@ pub struct Draw<'a> {
     piece_start: f64,
     /// How often bars are left open.
     fill_in: f64,
+    uses: Uses,
+    key_dropout: f64,
+    track_dropout: f64,
+    chord_dropout: f64,
 }
 
 /// The largest share of a segment's bars that are left open (Ens and Pasquier 2020, section 3.2).
@@ -196,6 +205,10 @@ impl<'a> Draw<'a> {
             tempo_dropout: config.tempo_dropout,
             piece_start: config.piece_start,
             fill_in: config.fill_in,
+            uses: config.uses.clone(),
+            key_dropout: config.key_dropout,
+            track_dropout: config.track_dropout,
+            chord_dropout: config.chord_dropout,
         }
     }
 
@@ -205,6 +218,7 @@ impl<'a> Draw<'a> {
             shifts: vec![0],
             tempos: vec![0],
             fill_in: 0.0,
+            uses: Uses::none_wanted(),
             ..self
         }
     }
@@ -259,19 +273,44 @@ impl<'a> Draw<'a> {
         let any_metre = says.metre_in_head && rng.random_bool(self.metre_dropout);
         let any_tempo = says.tempo_in_head && rng.random_bool(self.tempo_dropout);
 
+        let says_controls = self.encoding.says_controls();
+        let says = Said {
+            key: says_controls && !nothing && !rng.random_bool(self.key_dropout),
+            tracks: match says_controls && !nothing && !rng.random_bool(self.track_dropout) {
+                true => mask(rng),
+                false => 0,
+            },
+        };
+        let no_chords = self.encoding.may_lack_chords() && rng.random_bool(self.chord_dropout);
+
         let (tokens, asked_bars, lost_bars) = self.cut(body, start);
         let state = body.states[start];
-        let conditioning = |tokens: &[Token]| Conditioning {
-            genre: if nothing || any_genre { 0 } else { *genre },
-            instruments: (!(nothing || any_instruments))
-                .then(|| self.encoding.instruments(body, tokens)),
-            metre: (!(nothing || any_metre)).then_some(state.metre),
-            tempo: (!(nothing || any_tempo)).then_some(state.tempo),
+        let conditioning = |tokens: &[Token], shift| {
+            let given = Conditioning {
+                genre: if nothing || any_genre { 0 } else { *genre },
+                instruments: (!(nothing || any_instruments))
+                    .then(|| self.encoding.instruments(body, tokens)),
+                metre: (!(nothing || any_metre)).then_some(state.metre),
+                tempo: (!(nothing || any_tempo)).then_some(state.tempo),
+                ..Conditioning::default()
+            };
+            says.controlled(self.encoding, given, tokens, state, shift)
         };
-        let given = conditioning(tokens);
-        let stream = |shift| self.encoding.segment(&given, tokens, state, shift);
+        let stream = |shift| {
+            let given = conditioning(tokens, shift);
+            let stream = self.encoding.segment(&given, tokens, state, shift)?;
+            Some((stream, given, shift))
+        };
         // A shift that would leave MIDI's range is left out; 0 never does.
-        let mut tokens = stream(shift).or_else(|| stream(0)).unwrap_or_default();
+        let (mut tokens, given, shift) = stream(shift)
+            .or_else(|| stream(0))
+            .unwrap_or_else(|| (Vec::new(), Conditioning::default(), 0));
+        if no_chords {
+            self.encoding.leave_out_chords(&mut tokens);
+        }
+        if self.encoding.fills() {
+            self.want_cells(&mut tokens, body, rng);
+        }
         if self.encoding.window_bars().is_some() && rng.random_bool(self.fill_in) {
             let share = rng.random_range(0.0..MOST_OPEN);
             let hides = &mut |_, _| rng.random_bool(share);
@@ -285,7 +324,7 @@ impl<'a> Draw<'a> {
         };
         if segment.tokens.len() > self.max_tokens {
             match self.encoding.merges() {
-                Some(_) => self.shorten(&mut segment, conditioning),
+                Some(_) => self.shorten(&mut segment, |tokens| conditioning(tokens, shift)),
                 // A bar that is too long for a segment may be longer still in a stream.
                 None => segment.tokens.truncate(self.max_tokens),
             }
@@ -299,6 +338,23 @@ impl<'a> Draw<'a> {
             );
         }
         Segment { tokens, ..segment }
+    }
+
+    /// Has cells of a segment said behind all that is known, for one of the uses that the config has;
+    /// leaves it as it is where it would be too long then.
+    fn want_cells(&self, stream: &mut Vec<Token>, body: &Body, rng: &mut impl Rng) {
+        let bar = self.encoding.special().bar;
+        let bars = stream.iter().filter(|&&token| token == bar).count();
+        let band = self.encoding.instruments(body, stream);
+        let Some(wanted) = Wanted::draw(&self.uses, bars, &band, rng) else {
+            return;
+        };
+        let mut filled = stream.clone();
+        let holds = &mut |bar, instrument| wanted.holds(bar, instrument, rng);
+        self.encoding.fill_in(&mut filled, holds);
+        if self.encoding.merge(&filled).len() <= self.max_tokens {
+            *stream = filled;
+        }
     }
 
     /// Leaves out the bars at a merged segment's end for which there is no room, or cuts a first bar
@@ -358,17 +414,21 @@ impl<'a> Draw<'a> {
         };
         let whole = start.saturating_add(self.segment_bars).min(body.bars.len());
         // The longest head that may come before, and the first bar's metre and tempo.
-        let instruments = Some(
-            self.encoding
-                .instruments(body, &body.tokens[begin..bar(whole)]),
-        );
+        let played = &body.tokens[begin..bar(whole)];
+        let instruments = self.encoding.instruments(body, played);
+        let mut tracks = Tracks::default();
+        for instrument in instruments.iter() {
+            tracks.ask(instrument, Track::all());
+        }
         let head = self
             .encoding
             .head(&Conditioning {
                 genre: 0,
-                instruments,
+                instruments: Some(instruments),
                 metre: Some(body.states[start].metre),
                 tempo: Some(body.states[start].tempo),
+                key: Some(0),
+                tracks,
             })
             .len()
             .max(3);
@@ -404,6 +464,44 @@ impl<'a> Draw<'a> {
         };
         (&body.tokens[begin..end], asked, asked - kept)
     }
+}
+
+/// What a head says of a segment's music, beside what a piece says itself.
+#[derive(Clone, Copy)]
+struct Said {
+    /// Whether its key is said.
+    key: bool,
+    /// A bit for each of what can be asked of tracks, in their order.
+    tracks: u64,
+}
+
+impl Said {
+    /// `given` with it, for `tokens` in a higher or lower key.
+    fn controlled(
+        self,
+        encoding: &dyn Encoding,
+        given: Conditioning,
+        tokens: &[Token],
+        first: BarState,
+        semitones: i32,
+    ) -> Conditioning {
+        if !self.key && self.tracks == 0 {
+            return given;
+        }
+        let (key, tracks) = encoding.controls(tokens, first, semitones);
+        Conditioning {
+            key: key.filter(|_| self.key),
+            tracks: tracks.masked(self.tracks),
+            ..given
+        }
+    }
+}
+
+/// Bits of which a share is set that is drawn, too.
+fn mask(rng: &mut impl Rng) -> u64 {
+    let share = rng.random::<f64>();
+    let bits = (0..Tracks::BITS).map(|bit| u64::from(rng.random_bool(share)) << bit);
+    bits.fold(0, |mask, bit| mask | bit)
 }
 
 /// The shifts in bins of tempo that are nearest to the factors, each once.

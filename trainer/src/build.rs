@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use famam_shared::encoding::SettingsError;
+use famam_shared::encoding::controls::Densities;
 use famam_shared::vocabulary::{Labels, LabelsError};
 
 use crate::config;
@@ -124,6 +125,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     let mut writer = Writer::create(&output, header)?;
     let mut songs = Songs::default();
     let mut sample = (config.merges > 0).then(|| Sample::new(seed));
+    let mut densities = Vec::new();
     let mut progress = Progress::new(files.len(), config.verbose);
     let jobs: Vec<_> = std::iter::zip(&files, &genres).collect();
     ordered::map(
@@ -168,6 +170,7 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
                         if let Some(sample) = &mut sample {
                             sample.show(&piece.body);
                         }
+                        densities.push(encoder.densities(&piece.body));
                         writer.push(&piece)?;
                         songs.piece();
                     }
@@ -182,13 +185,20 @@ pub fn build(config: &Config, threads: usize, stop: &AtomicBool) -> Result<Summa
     }
     let split = songs.split(config.validation_fraction, config.test_fraction, seed);
     summary.songs = Split::ALL.map(|place| split.songs(place));
+    let splits: Vec<Split> = split.pieces().map(|(_, place)| place).collect();
+    let trains = |piece: usize| splits.get(piece) == Some(&Split::Train);
+    let mut encoding = config.encoding();
+    if encoder.says_controls() {
+        let learned_from = (0..).zip(densities).filter(|(piece, _)| trains(*piece));
+        let densities = Densities::learn(learned_from.flat_map(|(_, counted)| counted));
+        encoding = encoding.with_densities(densities);
+        writer.encode_as(encoding.clone());
+    }
     if let Some(sample) = sample {
-        let splits: Vec<Split> = split.pieces().map(|(_, place)| place).collect();
-        let trains = |piece: usize| splits.get(piece) == Some(&Split::Train);
         let merges = sample
             .learn(trains, &*encoder, &config.shifts(), config.merges)
             .map_err(Error::Merges)?;
-        let encoding = config.encoding().with_merges(merges);
+        let encoding = encoding.with_merges(merges);
         let merged = encoding.build(genre_count)?;
         summary.merges = Some(sample.measured(&*merged));
         writer.encode_as(encoding);

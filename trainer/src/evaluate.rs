@@ -285,7 +285,7 @@ fn pieces(
         }
     };
     // Pieces are kept with nothing merged, and are merged as the model is used to.
-    if data_set.encoding().base() != spec.base() {
+    if !data_set.encoding().says_as(spec) {
         return Err(Error::Another { path });
     }
     let split = |split| data_set.pieces(split);

@@ -215,8 +215,7 @@ fn validation(state: &State, path: &Path) -> Result<Vec<Window>, Error> {
     let data_set = Dataset::open(path).map_err(failed)?;
     let mut music = Music::read(&data_set).map_err(failed)?;
     let known = |genre: &String| state.vocabulary.genre(genre).is_some();
-    let same =
-        music.spec.base() == state.encoding.base() && music.vocabulary.genres.iter().all(known);
+    let same = music.spec.says_as(&state.encoding) && music.vocabulary.genres.iter().all(known);
     let another = || Error::Another {
         path: path.display().to_string(),
     };

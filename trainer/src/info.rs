@@ -387,6 +387,12 @@ fn encoding_of(spec: &encoding::Spec) -> String {
     if let encoding::Spec::Mmm(settings) = spec.base() {
         beside += &format!(", windows of {} bars", settings.window_bars);
     }
+    if settings.coarse_durations {
+        beside += ", coarse durations";
+    }
+    if settings.offsets > 1 {
+        beside += &format!(", {} onsets a position", settings.offsets);
+    }
     let options = [
         (settings.chords, ", chords"),
         (settings.rests, ", rests"),

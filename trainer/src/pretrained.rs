@@ -144,7 +144,7 @@ impl Pretrained {
     /// *any*. Refuses a data set of another encoding; what is merged is the model's to say, as data
     /// sets keep their tokens unmerged.
     pub fn meet(&mut self, spec: &encoding::Spec, vocabulary: &Vocabulary) -> Result<(), Error> {
-        if self.spec.base() != spec.base() {
+        if !self.spec.says_as(spec) {
             return Err(Error::Encoding {
                 name: self.origin.name.clone(),
                 settings: serde_json::json!(self.spec.base()).to_string(),

@@ -4,6 +4,7 @@
 //! token is scored once, in the window in which more of the past stands before it. Where an encoding
 //! says ends of notes, those whose note began before the window are not in it, and not foretold.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ pub fn windows(
     conditioning: &Conditioning,
     context: Context,
 ) -> Result<Vec<Window>, TooNarrow> {
+    let body = &*without_chords(body, encoding);
     let (tokens, bars) = (&body.tokens, &body.bars);
     // The head, and the first bar's BAR, metre and tempo.
     let given = encoding.head(conditioning).len();
@@ -162,7 +164,7 @@ pub fn windows(
             let positions = done.saturating_sub(room / 2)..done;
             let begin = positions
                 .into_iter()
-                .find(|&i| matches!(encoding.kind(tokens[i]), "position" | "time shift"));
+                .find(|&i| encoding.stands_alone(tokens[i]));
             let begin = begin.unwrap_or(done - 1);
             let until = cut(begin + room);
             from = bars.partition_point(|&bar| bar as usize <= begin) - 1;
@@ -171,6 +173,27 @@ pub fn windows(
         }
     }
     Ok(windows)
+}
+
+/// The body as a stream says it that has no more than it must: without chords that may be left out.
+fn without_chords<'b>(body: &'b Body, encoding: &dyn Encoding) -> Cow<'b, Body> {
+    if !encoding.may_lack_chords() {
+        return Cow::Borrowed(body);
+    }
+    let mut plain = Body {
+        tokens: Vec::new(),
+        bars: Vec::new(),
+        ..body.clone()
+    };
+    let ends = body.bars.iter().skip(1).map(|&bar| bar as usize);
+    let ends = ends.chain([body.tokens.len()]);
+    for (&begin, end) in std::iter::zip(&body.bars, ends) {
+        let mut bar = body.tokens[begin as usize..end].to_vec();
+        encoding.leave_out_chords(&mut bar);
+        plain.bars.push(plain.tokens.len() as u32);
+        plain.tokens.append(&mut bar);
+    }
+    Cow::Owned(plain)
 }
 
 /// What gives logits.

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use famam_shared::encoding::{Spec, mmm, multitrack};
+use famam_shared::encoding::{Spec, grid, mmm, multitrack};
 use famam_shared::quantize::quantize;
 use famam_tests::built;
 use famam_tests::host::Format;
@@ -17,7 +17,7 @@ use famam_tests::performance::{self, Settings};
 use famam_tests::state::State;
 use famam_trainer::batches::{Music, Reading};
 use famam_trainer::checkpoint::LAST;
-use famam_trainer::config::training::{Config, OptimizerKind, Precision};
+use famam_trainer::config::training::{Config, OptimizerKind, Precision, Uses};
 use famam_trainer::dataset::{Piece, Split};
 use famam_trainer::train::Run;
 use music::{data_set, song, vocabulary};
@@ -50,6 +50,7 @@ fn encodings() -> Vec<(Spec, usize)> {
         (Spec::Remi(multitrack::Settings::default()), 1),
         (Spec::Event(multitrack::Settings::default()), 1),
         (Spec::Mmm(mmm::Settings::default()), 3),
+        (Spec::Grid(grid::Settings::default()), 3),
     ]
 }
 
@@ -109,6 +110,7 @@ fn learn(
         label_smoothing: 0.0,
         // As the plugin asks when nobody chose anything.
         unconditioned: 1.0,
+        uses: Uses::none_wanted(),
         piece_start: 1.0,
         batch_size: 4,
         micro_batch_tokens: 4096,

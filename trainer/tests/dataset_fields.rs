@@ -144,6 +144,7 @@ fn every_field_changes_what_it_names() {
     let shifts = json!({ "enable_transposition": true });
     let tempos = json!({ "enable_tempo_variation": true });
     let windows = json!({ "encoder_type": "mmm" });
+    let cells = json!({ "encoder_type": "grid" });
     // Field, value, the fields without which it has no effect, and what differs by it.
     let rows: Vec<(&str, Value, &Value, &[&str])> = vec![
         ("name", json!("other"), &nothing, &["name"]),
@@ -228,6 +229,7 @@ fn every_field_changes_what_it_names() {
         ("max_metre_bars", json!(1), &nothing, &["encoding"]),
         ("velocity_bins", json!(8), &nothing, &["encoding"]),
         ("window_bars", json!(2), &windows, &["encoding"]),
+        ("offsets", json!(4), &cells, &["encoding"]),
         ("encode_chords", json!(true), &nothing, &["encoding"]),
         ("encode_rests", json!(true), &nothing, &["encoding"]),
         ("encode_tempo", json!(false), &nothing, &["encoding"]),

@@ -126,6 +126,7 @@ fn what_is_in_one_split_is_in_no_other() {
         (EncoderType::Mmm, 6, 1),
         (EncoderType::Remi, 3, 2),
         (EncoderType::Event, 3, 3),
+        (EncoderType::Grid, 6, 4),
     ] {
         let config = Config {
             encoder_type,
@@ -187,6 +188,7 @@ fn files_that_share_a_part_are_of_one_song_where_parts_are_pieces() {
         (EncoderType::Mmm, 40),
         (EncoderType::Remi, 20),
         (EncoderType::Event, 20),
+        (EncoderType::Grid, 40),
     ] {
         let (summary, data_set) = built(&Config {
             encoder_type,

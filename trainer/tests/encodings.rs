@@ -12,9 +12,10 @@ use tunes::{built, config, pieces, put, tune};
 
 mod tunes;
 
-const ENCODERS: [EncoderType; 4] = [
+const ENCODERS: [EncoderType; 5] = [
     EncoderType::Multitrack,
     EncoderType::Mmm,
+    EncoderType::Grid,
     EncoderType::Remi,
     EncoderType::Event,
 ];

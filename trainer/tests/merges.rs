@@ -21,11 +21,12 @@ use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
 use tunes::{built, config, put};
 
-const ENCODERS: [EncoderType; 4] = [
+const ENCODERS: [EncoderType; 5] = [
     EncoderType::Multitrack,
     EncoderType::Remi,
     EncoderType::Event,
     EncoderType::Mmm,
+    EncoderType::Grid,
 ];
 
 /// A data set of 30 songs with `merges` byte pairs.

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use famam_shared::architecture::Architecture;
-use famam_shared::encoding::{Spec, mmm};
+use famam_shared::encoding::{Spec, grid, mmm};
 use famam_shared::midi;
+use famam_shared::quantize;
 use famam_trainer::batches::{Draw, Music, Purpose, Segment};
 use famam_trainer::build::build;
 use famam_trainer::checkpoint::{BEST, LAST, Record};
@@ -277,6 +278,7 @@ fn every_field_changes_what_it_names() {
     let sgd = json!({ "optimizer": "sgd", "gradient_clip_value": 0.05 });
     let whole = json!({ "max_seq_length": 1024 });
     let told = json!({ "unconditioned": 0.0 });
+    let told_whole = json!({ "max_seq_length": 1024, "unconditioned": 0.0 });
     let lora = json!({ "lora": {} });
     let added = json!({ "conditioning": "added" });
     // Without other dropout, whose masks would be others.
@@ -290,6 +292,7 @@ fn every_field_changes_what_it_names() {
         "steps": 8, "early_stopping_patience": 1, "early_stopping_min_delta": 100.0, "use_early_stopping": true,
     });
     let segments = &["training segments", "validation segments"][..];
+    let wanted = &["training segments"][..];
     // Field, value, the fields without which it has no effect, and what differs by it.
     let rows: Vec<(&str, Value, &Value, &[&str])> = vec![
         ("model_name", json!("other"), &nothing, &["name"]),
@@ -432,6 +435,15 @@ fn every_field_changes_what_it_names() {
         ("checkpoint_minutes", json!(1e-9), &nothing, &["saved"]),
         ("attention_window", json!(8), &lstm, &["architecture"]),
         ("fill_in", json!(1.0), &whole, &["training segments"]),
+        ("uses.continuation", json!(9.0), &whole, wanted),
+        ("uses.cells", json!(9.0), &whole, wanted),
+        ("uses.bars", json!(9.0), &whole, wanted),
+        ("uses.tracks", json!(9.0), &whole, wanted),
+        ("uses.sections", json!(9.0), &whole, wanted),
+        ("uses.ends", json!(9.0), &whole, wanted),
+        ("key_dropout", json!(1.0), &told_whole, segments),
+        ("track_dropout", json!(1.0), &told_whole, segments),
+        ("chord_dropout", json!(1.0), &whole, segments),
     ];
     let (folder, base) = (tempfile::tempdir().unwrap(), base());
     let music = music::with_heads();
@@ -439,6 +451,10 @@ fn every_field_changes_what_it_names() {
         window_bars: 2,
         ..mmm::Settings::default()
     }));
+    let cells = music_in(&Spec::Grid(grid::Settings::new(quantize::Settings {
+        chords: true,
+        ..grid::Settings::default().music
+    })));
     let mut known = fields(&json!(Config::default()), "");
     let see = |changes: &[&Map<String, Value>], music, run: String| {
         let config = load(&with(&base, changes))?;
@@ -451,6 +467,8 @@ fn every_field_changes_what_it_names() {
         // Bars can be left open where they are said track by track.
         let music = match *field {
             "fill_in" => &by_track,
+            "key_dropout" | "track_dropout" | "chord_dropout" => &cells,
+            field if field.starts_with("uses.") => &cells,
             _ => &music,
         };
         let count = before.len();
@@ -480,6 +498,8 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
     let lstm = json!({ "model_type": "lstm" });
     let exponential = json!({ "lr_schedule_type": "exponential" });
     let lora = json!({ "lora": {} });
+    let useless =
+        json!({ "uses": { "cells": 0, "bars": 0, "tracks": 0, "sections": 0, "ends": 0 } });
     let below_1 = "0 or more and below 1";
     let share = "a number from 0 to 1";
     let positive = "a number above 0";
@@ -532,6 +552,17 @@ fn a_wrong_value_is_refused_with_the_field_and_what_would_be_right() {
         ("piece_start", json!(1.5), &nothing, share),
         ("genre_balance", json!(1.5), &nothing, share),
         ("fill_in", json!(-0.5), &nothing, share),
+        ("uses.cells", json!(-1.0), &nothing, "0 or more"),
+        ("uses.ends", json!(-0.5), &nothing, "0 or more"),
+        (
+            "uses.continuation",
+            json!(0.0),
+            &useless,
+            "above 0 where all other uses are 0",
+        ),
+        ("key_dropout", json!(1.5), &nothing, share),
+        ("track_dropout", json!(-0.5), &nothing, share),
+        ("chord_dropout", json!(2.0), &nothing, share),
         ("piece_balance", json!(-0.5), &nothing, share),
         ("warmup_ratio", json!(10.0), &nothing, share),
         ("final_learning_rate", json!(1.5), &nothing, share),

@@ -243,6 +243,7 @@ fn other_encodings_go_the_same_way() {
         ("remi", false, "no velocities"),
         ("event", true, "32 "),
         ("mmm", true, "windows of 2 bars"),
+        ("grid", true, "coarse durations"),
     ] {
         let folder = trained_on(built_in(encoding, velocities), &tiny());
         let folder = folder.path();

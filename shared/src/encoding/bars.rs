@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::lexicon::{Kind, Lexicon};
 use super::*;
 use crate::chord::Chord;
-use crate::quantize::cut_overlaps;
+use crate::quantize::{Durations, Settings};
 use crate::score::{Bar, Tempo, Ticks, Track};
 
 /// The bars of a quantized score and what is in force in each: what all its bodies have in common.
@@ -222,9 +222,10 @@ impl Iterator for Bars {
     }
 }
 
-/// The score that bars make, one after another.
-pub(crate) fn score(bars: impl IntoIterator<Item = BarContent>) -> Score {
+/// The score that bars make, one after another, of what can be said with these settings.
+pub(crate) fn score(bars: impl IntoIterator<Item = BarContent>, settings: &Settings) -> Score {
     let mut score = Score::default();
+    let durations = Durations::new(settings);
     let mut parts = BTreeMap::<(bool, Instrument), Vec<Note>>::new();
     let mut metre = Metre::COMMON;
     for bar in bars {
@@ -249,7 +250,7 @@ pub(crate) fn score(bars: impl IntoIterator<Item = BarContent>) -> Score {
         score.end += metre.bar();
     }
     let tracks = parts.into_iter().map(|((_, instrument), mut notes)| {
-        cut_overlaps(&mut notes);
+        durations.fit(&mut notes);
         Track {
             instrument,
             name: instrument.to_string(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lexicon::{Kind, Lexicon};
+use super::lexicon::{CONTROLS, Kind, Lexicon};
 use super::{DecodeError, Grammar, Token, TokenSet};
 use crate::instrument::{Instrument, InstrumentSet};
 
@@ -46,6 +46,8 @@ pub(super) trait Music: Clone + Send + 'static {
     fn accept(&mut self, context: &Context, kind: Kind, value: u16);
     /// Whether the bar may end here, and the piece with it.
     fn is_whole(&self) -> bool;
+    /// Adds the tokens that may come behind the piece's end.
+    fn behind(&self, _: &Context, _: &mut TokenSet) {}
     /// Whether another bar may begin here.
     fn may_begin_bar(&self) -> bool {
         self.is_whole()
@@ -58,13 +60,15 @@ enum State {
     Start,
     Bos,
     Genre,
+    /// A key of the head.
+    GivenKey,
     /// A metre of the head.
     GivenMetre,
     /// A tempo of the head.
     GivenTempo,
     AnyInstruments,
-    /// An instrument of the head.
-    Given(Instrument),
+    /// An instrument of the head, and how many of [`CONTROLS`] are behind.
+    Given(Instrument, usize),
     Bar,
     Metre,
     Tempo,
@@ -82,6 +86,8 @@ pub(super) struct BarGrammar<M> {
     /// Whether what is said of metre and tempo was.
     stated: bool,
     tempo: u16,
+    /// Whether bars say chords, as soon as the first has decided it.
+    chords: Option<bool>,
     music: M,
 }
 
@@ -107,6 +113,7 @@ impl<M: Music> BarGrammar<M> {
             state: State::Start,
             stated,
             tempo: 0,
+            chords: None,
             music,
         }
     }
@@ -125,23 +132,36 @@ impl<M: Music> BarGrammar<M> {
 
     /// Takes a word that may come.
     fn take(&mut self, kind: Kind, value: u16) {
+        let states = matches!(kind, Kind::Metre | Kind::Tempo);
+        if matches!(self.state, State::Bar | State::Metre | State::Tempo) && !states {
+            self.chords.get_or_insert(kind == Kind::Chord);
+        }
         self.state = match (kind, self.state) {
             (Kind::Bos, _) => State::Bos,
             (Kind::Genre, _) => State::Genre,
-            (Kind::Metre, State::Genre) => State::GivenMetre,
-            (Kind::Tempo, State::Genre | State::GivenMetre) => State::GivenTempo,
+            (Kind::Key, _) => State::GivenKey,
+            (Kind::Metre, State::Genre | State::GivenKey) => State::GivenMetre,
+            (Kind::Tempo, State::Genre | State::GivenKey | State::GivenMetre) => State::GivenTempo,
             (Kind::AnyInstruments, _) => {
                 self.context.given = None;
                 State::AnyInstruments
             }
             (
                 Kind::Instrument,
-                State::Genre | State::GivenMetre | State::GivenTempo | State::Given(_),
+                State::Genre
+                | State::GivenKey
+                | State::GivenMetre
+                | State::GivenTempo
+                | State::Given(..),
             ) => {
                 let instrument = Instrument::new(value as u8).unwrap_or_default();
                 let given = self.context.given.get_or_insert_default();
                 given.insert(instrument);
-                State::Given(instrument)
+                State::Given(instrument, 0)
+            }
+            (kind, State::Given(instrument, _)) if CONTROLS.contains(&kind) => {
+                let before = CONTROLS.iter().take_while(|&&control| control != kind);
+                State::Given(instrument, before.count() + 1)
             }
             (Kind::Bar, _) => {
                 self.music.begin_bar(&self.context);
@@ -184,11 +204,15 @@ impl<M: Music> BarGrammar<M> {
 
     /// What may follow what a bar states.
     fn chord_on(&self, next: &mut TokenSet) {
-        if self.context.lexicon.settings().chords {
+        let lexicon = &self.context.lexicon;
+        let chords = self.chords.filter(|_| lexicon.may_lack_chords());
+        if lexicon.settings().chords && chords != Some(false) {
             self.insert(next, Kind::Chord);
-        } else {
-            self.open(next);
+            if chords == Some(true) || !lexicon.may_lack_chords() {
+                return;
+            }
         }
+        self.open(next);
     }
 
     /// What a bar's music may begin with.
@@ -225,9 +249,12 @@ impl<M: Music> Grammar for BarGrammar<M> {
         match self.state {
             State::Start => self.insert(next, Kind::Bos),
             State::Bos => self.insert(next, Kind::Genre),
-            State::Genre | State::GivenMetre | State::GivenTempo => {
+            State::Genre | State::GivenKey | State::GivenMetre | State::GivenTempo => {
                 let settings = self.context.lexicon.settings();
-                if settings.metre_in_head && self.state == State::Genre {
+                if self.state == State::Genre {
+                    self.insert(next, Kind::Key);
+                }
+                if settings.metre_in_head && matches!(self.state, State::Genre | State::GivenKey) {
                     self.insert(next, Kind::Metre);
                 }
                 if settings.tempo_in_head && self.state != State::GivenTempo {
@@ -238,7 +265,11 @@ impl<M: Music> Grammar for BarGrammar<M> {
                 self.insert(next, Kind::Instrument);
             }
             State::AnyInstruments => self.insert(next, Kind::Bar),
-            State::Given(last) => {
+            State::Given(last, behind) => {
+                if self.context.lexicon.says_controls() {
+                    let controls = CONTROLS.iter().skip(behind);
+                    controls.for_each(|&kind| self.insert(next, kind));
+                }
                 if !self.context.lexicon.is_monophonic() {
                     for instrument in Instrument::all().filter(|&other| rank(other) > rank(last)) {
                         let lexicon = &self.context.lexicon;
@@ -261,7 +292,7 @@ impl<M: Music> Grammar for BarGrammar<M> {
             State::Chord => self.open(next),
             State::Rest => self.end(next),
             State::Music => self.music(next),
-            State::End => {}
+            State::End => self.music.behind(&self.context, next),
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Tempo,
     /// Grid position in the bar.
     Position,
+    /// How far behind its position an onset is, in parts of one less 1.
+    Offset,
     /// Time that passes inside of a bar, in grid positions less 1.
     Shift,
     /// [`Instrument::index`].
@@ -36,7 +38,7 @@ pub(crate) enum Kind {
     Pitch,
     /// A pitch ends.
     End,
-    /// Grid positions less 1.
+    /// Index into [`Settings::durations`].
     Duration,
     /// Velocity bin.
     Velocity,
@@ -53,12 +55,32 @@ pub(crate) enum Kind {
     /// Such a bar.
     FillStart,
     FillEnd,
+    /// The number of a bar in a stream some of whose cells are said behind its bars.
+    At,
+    /// Such a cell.
+    Wanted,
+    /// Behind the bars of such a stream, before the cells.
+    Separator,
+    /// Behind the cells.
+    Done,
+    /// How many notes of a track sound together: a level.
+    Polyphony,
+    /// The octave of a track's median pitch.
+    Register,
+    /// A key: the tonic, and 12 more where it is minor.
+    Key,
     /// A bar, or a track's, has no music.
     Rest,
     /// [`Chord::index`].
     Chord,
     Genre,
 }
+
+/// What a head says of a track, in this order.
+pub(super) const CONTROLS: [Kind; 3] = [Kind::Density, Kind::Polyphony, Kind::Register];
+
+/// Bars of a stream that can be said by their numbers.
+pub(super) const MAX_NUMBERED_BARS: usize = 64;
 
 /// Notes a bar from which on each level of density is, after the first.
 const DENSITIES: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 24];
@@ -76,6 +98,7 @@ impl Kind {
             Kind::Metre => "metre",
             Kind::Tempo => "tempo",
             Kind::Position => "position",
+            Kind::Offset => "offset",
             Kind::Shift => "time shift",
             Kind::Instrument => "instrument",
             Kind::Drum => "drum",
@@ -91,6 +114,13 @@ impl Kind {
             Kind::Placeholder => "fill placeholder",
             Kind::FillStart => "fill start",
             Kind::FillEnd => "fill end",
+            Kind::At => "at",
+            Kind::Wanted => "fill",
+            Kind::Separator => "separator",
+            Kind::Done => "done",
+            Kind::Polyphony => "polyphony",
+            Kind::Register => "register",
+            Kind::Key => "key",
             Kind::Rest => "rest",
             Kind::Chord => "chord",
             Kind::Genre => "genre",
@@ -104,12 +134,16 @@ pub struct Lexicon {
     settings: Settings,
     /// Whether a stream has one instrument alone.
     monophonic: bool,
+    /// Whether a velocity is said only where it changes in what an instrument plays in a bar.
+    keeps_velocities: bool,
     /// What each token says.
     words: Vec<(Kind, u16)>,
     /// The first token of each kind and their number.
     runs: [(Token, u16); Kind::COUNT],
     /// (numerator, denominator) of each metre token.
     metres: Vec<(u8, u8)>,
+    /// The durations that can be said, in grid positions.
+    durations: Vec<u32>,
     /// Ticks from one grid position to the next.
     pub(crate) step: u32,
 }
@@ -123,6 +157,13 @@ impl Lexicon {
         kinds: &[Kind],
     ) -> Result<Self, SettingsError> {
         settings.check()?;
+        if settings.offsets > 1 && !kinds.contains(&Kind::Offset) {
+            return Err(SettingsError {
+                field: "offsets",
+                value: settings.offsets.to_string(),
+                expected: "expected 1: grid alone says offsets",
+            });
+        }
         let metres = settings.metres();
         let size = |kind| match kind {
             Kind::Metre => metres.len(),
@@ -133,11 +174,16 @@ impl Lexicon {
             Kind::Chord => Chord::COUNT,
             Kind::Position => settings.max_positions() as usize,
             Kind::Shift => settings.max_positions() as usize - 1,
+            Kind::Offset => usize::from(settings.offsets) - 1,
             Kind::Instrument => Instrument::COUNT,
             Kind::Drum | Kind::Pitch | Kind::End => 128,
-            Kind::Duration => settings.max_duration() as usize,
+            Kind::Duration => settings.durations().len(),
             Kind::Velocity => usize::from(settings.velocity_bins),
             Kind::Density => DENSITIES.len() + 1,
+            Kind::At => MAX_NUMBERED_BARS,
+            Kind::Polyphony => controls::POLYPHONIES,
+            Kind::Register => controls::REGISTERS,
+            Kind::Key => controls::KEYS,
             Kind::Genre => genres,
             _ => 1,
         };
@@ -165,15 +211,30 @@ impl Lexicon {
             runs[kind as usize] = (words.len() as Token, size(kind) as u16);
             words.extend((0..size(kind) as u16).map(|value| (kind, value)));
         }
-        let step = settings.step();
+        let (step, durations) = (settings.step(), settings.durations());
         Ok(Self {
             settings,
             monophonic,
+            keeps_velocities: false,
             words,
             runs,
             metres,
+            durations,
             step,
         })
+    }
+
+    /// One whose velocities are said only where they change.
+    pub(super) fn keeping_velocities(self) -> Self {
+        Self {
+            keeps_velocities: true,
+            ..self
+        }
+    }
+
+    /// Whether a velocity holds on for what an instrument plays in a bar.
+    pub(super) fn keeps_velocities(&self) -> bool {
+        self.keeps_velocities
     }
 
     /// The tokens of a kind; empty where the encoding has none.
@@ -214,10 +275,34 @@ impl Lexicon {
         Ticks(u32::from(steps) * self.step)
     }
 
-    /// The token of a duration.
+    /// What says an onset so far behind its bar line: a position, and the offset where there is one.
+    pub(super) fn onset(&self, start: Ticks) -> impl Iterator<Item = Token> + use<> {
+        let (steps, parts) = (start.0 / self.step, u32::from(self.settings.offsets));
+        let (position, offset) = ((steps / parts) as u16, (steps % parts) as u16);
+        let offset = offset
+            .checked_sub(1)
+            .map(|offset| self.token(Kind::Offset, offset));
+        [self.token(Kind::Position, position)]
+            .into_iter()
+            .chain(offset)
+    }
+
+    /// Where a position is in its bar.
+    pub(super) fn position(&self, position: u16) -> Ticks {
+        Ticks(u32::from(position) * self.settings.position())
+    }
+
+    /// The token of a duration that can be said; of one that is cut shorter, the longest before it.
     pub(super) fn duration(&self, duration: Ticks) -> Token {
-        let steps = (duration.0 / self.step).max(1);
-        self.token(Kind::Duration, steps as u16 - 1)
+        let positions = duration.0 / self.settings.position();
+        let longer = self.durations.partition_point(|&known| known <= positions);
+        self.token(Kind::Duration, longer.saturating_sub(1) as u16)
+    }
+
+    /// The duration with this index.
+    pub(super) fn duration_of(&self, index: u16) -> Ticks {
+        let positions = self.durations.get(usize::from(index)).copied();
+        Ticks(positions.unwrap_or(1) * self.settings.position())
     }
 
     /// The token of the density of `notes` notes in `bars` bars.
@@ -231,7 +316,7 @@ impl Lexicon {
         Note {
             start: Ticks(0),
             pitch: 0,
-            duration: Ticks(self.step),
+            duration: self.duration_of(0),
             velocity: self.velocity_of(0),
         }
     }
@@ -301,7 +386,7 @@ impl Lexicon {
 
     /// Grid positions of a bar in the metre with this index.
     pub(super) fn positions(&self, metre: u16) -> u16 {
-        (self.metre_of(metre).bar().0 / self.step) as u16
+        (self.metre_of(metre).bar().0 / self.settings.position()) as u16
     }
 
     /// What one can be told to play: all instruments of the set, drums first; in a monophonic
@@ -321,16 +406,37 @@ impl Lexicon {
             .token(Kind::Genre, 0u16)
             .saturating_add(conditioning.genre);
         let mut head = vec![bos, genre];
+        let controls = self.says_controls();
+        let key = conditioning.key.filter(|_| controls);
+        head.extend(key.map(|key| self.token(Kind::Key, key)));
         head.extend(conditioning.metre.filter(|_| self.settings.metre_in_head));
         head.extend(conditioning.tempo.filter(|_| self.settings.tempo_in_head));
         match &conditioning.instruments {
             None => head.push(self.token(Kind::AnyInstruments, 0u16)),
-            Some(set) => head.extend(
-                self.players(set)
-                    .map(|instrument| self.token(Kind::Instrument, instrument.index())),
-            ),
+            Some(set) => {
+                for instrument in self.players(set) {
+                    head.push(self.token(Kind::Instrument, instrument.index()));
+                    let asked = match controls {
+                        true => conditioning.tracks.of(instrument),
+                        false => controls::Track::default(),
+                    };
+                    let asked = [asked.density, asked.polyphony, asked.register];
+                    let said = std::iter::zip(CONTROLS, asked);
+                    head.extend(said.filter_map(|(kind, level)| Some(self.token(kind, level?))));
+                }
+            }
         }
         head
+    }
+
+    /// Whether heads may say a key, and of a track what [`CONTROLS`] names.
+    pub(super) fn says_controls(&self) -> bool {
+        !self.run(Kind::Key).is_empty()
+    }
+
+    /// Whether streams may lack the chords that bodies have.
+    pub(super) fn may_lack_chords(&self) -> bool {
+        self.says_controls()
     }
 
     /// Whether a stream has one instrument alone.
@@ -402,7 +508,12 @@ impl Lexicon {
                 format!("instrument {instrument}")
             }
             Kind::Chord => format!("chord {}", Chord::new(value)),
-            Kind::Duration | Kind::Shift => format!("{} {}", kind.name(), value + 1),
+            Kind::Duration => {
+                let positions = self.durations.get(usize::from(value)).copied();
+                format!("duration {}", positions.unwrap_or(1))
+            }
+            Kind::Key => format!("key {}", controls::tonality(value)),
+            Kind::Shift | Kind::Offset => format!("{} {}", kind.name(), value + 1),
             kind if self.run(kind).len() == 1 && kind != Kind::Genre => kind.name().to_owned(),
             _ => format!("{} {value}", kind.name()),
         }

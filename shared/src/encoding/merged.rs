@@ -85,6 +85,23 @@ impl Encoding for Merged {
         self.base.fill_in(stream, hides);
     }
 
+    fn controls(
+        &self,
+        tokens: &[Token],
+        first: BarState,
+        semitones: i32,
+    ) -> (Option<u16>, controls::Tracks) {
+        self.base.controls(tokens, first, semitones)
+    }
+
+    fn fills(&self) -> bool {
+        self.base.fills()
+    }
+
+    fn stands_alone(&self, token: Token) -> bool {
+        self.base.stands_alone(token)
+    }
+
     fn endings(&self) -> Vec<Token> {
         self.base.endings()
     }

@@ -245,8 +245,16 @@ fn is_music(lexicon: &Lexicon, token: Token) -> bool {
         | Kind::Placeholder
         | Kind::FillStart
         | Kind::FillEnd
+        | Kind::At
+        | Kind::Wanted
+        | Kind::Separator
+        | Kind::Done
+        | Kind::Polyphony
+        | Kind::Register
+        | Kind::Key
         | Kind::Genre => false,
         Kind::Position
+        | Kind::Offset
         | Kind::Shift
         | Kind::Instrument
         | Kind::Drum

@@ -35,7 +35,6 @@
 
 use std::sync::Arc;
 
-use super::bars::Frame;
 use super::grammar::BarGrammar;
 use super::lexicon::Kind;
 use super::*;
@@ -116,23 +115,8 @@ impl Encoding for Mmm {
     }
 
     fn encode(&self, score: &Score) -> Vec<Body> {
-        let lexicon = &*self.lexicon;
-        let tracks = score.tracks.iter();
-        let mut tracks: Vec<_> = tracks
-            .map(|track| (track.instrument, track.notes.iter().peekable()))
-            .collect();
-        let instruments = tracks.iter().map(|(instrument, _)| *instrument).collect();
-        let body = Frame::new(lexicon, score).body(instruments, |bar, tokens| {
-            for (instrument, ahead) in &mut tracks {
-                if ahead.peek().is_none_or(|note| note.start >= bar.end) {
-                    continue;
-                }
-                tokens.push(lexicon.token(Kind::Instrument, instrument.index()));
-                let notes = std::iter::from_fn(|| ahead.next_if(|note| note.start < bar.end));
-                remi::write(lexicon, *instrument, bar.start, notes, tokens);
-            }
-        });
-        vec![body]
+        let tracks: Vec<&Track> = score.tracks.iter().collect();
+        vec![cells::body(&self.lexicon, score, &tracks)]
     }
 
     fn instruments(&self, _: &Body, tokens: &[Token]) -> InstrumentSet {

@@ -100,9 +100,9 @@ impl Encoding for Multitrack {
             match kind {
                 Kind::Position => note.start = lexicon.steps(value),
                 Kind::Instrument => instrument = Instrument::new(value as u8).unwrap_or_default(),
-                Kind::Drum => (note.pitch, note.duration) = (value as u8, lexicon.steps(1)),
+                Kind::Drum => (note.pitch, note.duration) = (value as u8, lexicon.duration_of(0)),
                 Kind::Pitch => note.pitch = value as u8,
-                Kind::Duration => note.duration = lexicon.steps(value + 1),
+                Kind::Duration => note.duration = lexicon.duration_of(value),
                 Kind::Velocity => note.velocity = lexicon.velocity_of(value),
                 _ => {}
             }

@@ -83,14 +83,17 @@ pub(super) fn write<'n>(
     notes: impl Iterator<Item = &'n Note>,
     tokens: &mut Vec<Token>,
 ) {
-    let mut group = None;
+    let (mut group, mut kept) = (None, None);
     for note in notes {
         if group != Some(note.start) {
-            let position = (note.start - start).0 / lexicon.step;
-            tokens.push(lexicon.token(Kind::Position, position as u16));
+            tokens.extend(lexicon.onset(note.start - start));
         }
         group = Some(note.start);
-        tokens.extend(lexicon.velocity(note.velocity));
+        let velocity = lexicon.velocity(note.velocity);
+        tokens.extend(velocity.filter(|_| kept != velocity));
+        if lexicon.keeps_velocities() {
+            kept = velocity;
+        }
         if instrument.is_drums() {
             tokens.push(lexicon.token(Kind::Drum, note.pitch));
         } else {
@@ -106,15 +109,16 @@ pub(super) fn read(lexicon: &Lexicon, music: impl Iterator<Item = (Kind, u16)>, 
     for (kind, value) in music {
         match kind {
             Kind::Instrument => bars.instrument = Instrument::new(value as u8).unwrap_or_default(),
-            Kind::Position => note.start = lexicon.steps(value),
+            Kind::Position => note.start = lexicon.position(value),
+            Kind::Offset => note.start += lexicon.steps(value + 1),
             Kind::Velocity => note.velocity = lexicon.velocity_of(value),
             Kind::Drum => {
-                (note.pitch, note.duration) = (value as u8, lexicon.steps(1));
+                (note.pitch, note.duration) = (value as u8, lexicon.duration_of(0));
                 bars.note(Instrument::DRUMS, note);
             }
             Kind::Pitch => note.pitch = value as u8,
             Kind::Duration => {
-                note.duration = lexicon.steps(value + 1);
+                note.duration = lexicon.duration_of(value);
                 bars.note(bars.instrument, note);
             }
             _ => {}
@@ -128,6 +132,8 @@ pub(super) fn read(lexicon: &Lexicon, music: impl Iterator<Item = (Kind, u16)>, 
 enum State {
     Bar,
     Position,
+    /// A position with its offset, or one that needs none.
+    Onset,
     Velocity(u16),
     Pitch(u16),
     /// A whole note.
@@ -138,8 +144,11 @@ enum State {
 #[derive(Clone)]
 pub(super) struct Groups {
     state: State,
-    /// First position that may come next in the bar.
-    position: u16,
+    /// The onset that was said last; of a position whose offset is not said yet, the first that it may
+    /// have.
+    onset: Option<u32>,
+    /// The velocity that holds until another is said.
+    kept: Option<u16>,
     /// What the stream strikes, once it did.
     struck: Option<Kind>,
 }
@@ -149,7 +158,8 @@ impl Groups {
     pub(super) fn new(struck: Option<Kind>) -> Self {
         Self {
             state: State::Bar,
-            position: 0,
+            onset: None,
+            kept: None,
             struck,
         }
     }
@@ -163,10 +173,15 @@ impl Groups {
 
     /// The first token of a note at this position.
     fn insert_notes(&self, context: &Context, lowest: u16, next: &mut TokenSet) {
-        if !context.lexicon.has_velocities() {
+        let lexicon = &context.lexicon;
+        if !lexicon.has_velocities() || self.kept.is_some() {
             self.insert_keys(context, lowest, next);
-        } else if lowest < 128 {
-            next.insert_range(context.lexicon.run(Kind::Velocity));
+        }
+        if lexicon.has_velocities() && lowest < 128 {
+            next.insert_range(lexicon.run(Kind::Velocity));
+        }
+        if let Some(kept) = self.kept {
+            next.remove(lexicon.token(Kind::Velocity, kept));
         }
     }
 
@@ -174,21 +189,43 @@ impl Groups {
     fn insert_positions(&self, context: &Context, next: &mut TokenSet) {
         if !context.keys(self.struck).is_empty() {
             let first = context.lexicon.run(Kind::Position).start;
-            next.insert_range(first + self.position..first + context.positions());
+            let least = (self.next_onset() / parts(context)) as u16;
+            next.insert_range(first + least..first + context.positions());
+        }
+    }
+
+    /// The first onset that may come next in the bar.
+    fn next_onset(&self) -> u32 {
+        self.onset.map_or(0, |onset| onset + 1)
+    }
+
+    /// What may follow a position: the offsets behind those that were said there.
+    fn insert_offsets(&self, context: &Context, next: &mut TokenSet) {
+        let least = (self.onset.unwrap_or_default() % parts(context)) as u16;
+        let offsets = context.lexicon.run(Kind::Offset);
+        next.insert_range(offsets.start + least.saturating_sub(1)..offsets.end);
+        if least == 0 {
+            self.insert_notes(context, 0, next);
         }
     }
 }
 
+/// Onsets of a position.
+fn parts(context: &Context) -> u32 {
+    u32::from(context.lexicon.settings().offsets)
+}
+
 impl Music for Groups {
     fn begin_bar(&mut self, _: &Context) {
-        self.position = 0;
+        (self.onset, self.kept) = (None, None);
         self.state = State::Bar;
     }
 
     fn allowed(&self, context: &Context, next: &mut TokenSet) {
         match self.state {
             State::Bar => self.insert_positions(context, next),
-            State::Position => self.insert_notes(context, 0, next),
+            State::Position => self.insert_offsets(context, next),
+            State::Onset => self.insert_notes(context, 0, next),
             State::Velocity(lowest) => self.insert_keys(context, lowest, next),
             State::Pitch(_) => next.insert_range(context.lexicon.run(Kind::Duration)),
             State::Note(lowest) => {
@@ -198,11 +235,21 @@ impl Music for Groups {
         }
     }
 
-    fn accept(&mut self, _: &Context, kind: Kind, value: u16) {
+    fn accept(&mut self, context: &Context, kind: Kind, value: u16) {
+        if kind == Kind::Velocity && context.lexicon.keeps_velocities() {
+            self.kept = Some(value);
+        }
+        let parts = parts(context);
         self.state = match (kind, self.state) {
             (Kind::Position, _) => {
-                self.position = value + 1;
+                let first = u32::from(value) * parts;
+                self.onset = Some(first.max(self.next_onset()));
                 State::Position
+            }
+            (Kind::Offset, _) => {
+                let position = self.onset.unwrap_or_default() / parts * parts;
+                self.onset = Some(position + u32::from(value) + 1);
+                State::Onset
             }
             (Kind::Velocity, State::Note(lowest)) => State::Velocity(lowest),
             (Kind::Velocity, _) => State::Velocity(0),

@@ -5,6 +5,7 @@
 //! of the context holds it, then the window with placeholders, and behind it the bars that the model
 //! draws for them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,9 +16,13 @@ use crate::instrument::Instrument;
 use crate::quantize::quantize;
 use crate::score::Score;
 
+mod cells;
+
 /// The score, quantized, with new music in those of its bars that `open` says, by their number and what
 /// plays them. Genre, seed, sampling and `max_tokens` are the request's; instruments, metres and
-/// tempos are the score's. An instrument that rests a whole window has no bars there.
+/// tempos are the score's. Where bars are said in windows, an instrument that rests a whole one has no
+/// bars there; where cells are said behind all that is known, instruments that the request names
+/// beside those of the score have cells, too.
 ///
 /// # Errors
 /// [`GenerationError::Whole`] where the model's encoding leaves no bars open,
@@ -30,20 +35,30 @@ pub fn fill_in(
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
     let mut generator = Generator::new(engine, request, cancel)?;
-    let window = generator.encoding.window_bars();
-    let window = window.ok_or(GenerationError::Whole)?;
+    let (window, fills) = (generator.encoding.window_bars(), generator.encoding.fills());
+    if window.is_none() && !fills {
+        return Err(GenerationError::Whole);
+    }
     let (score, _) = quantize(score, generator.encoding.quantize_settings());
     let body = generator.encoding.encode(&score).pop().unwrap_or_default();
     let mut piece = Piece {
         conditioning: Conditioning {
-            instruments: Some(body.instruments),
+            instruments: Some(match request.conditioning.instruments {
+                Some(asked) if fills => asked.union(&body.instruments),
+                _ => body.instruments,
+            }),
             ..request.conditioning
         },
         bars: bars(&generator, &body.tokens),
         body,
     };
-    for start in (0..piece.bars.len()).step_by(window) {
-        piece.fill(&mut generator, start, window, open)?;
+    match window {
+        None => piece.fill_cells(&mut generator, open)?,
+        Some(window) => {
+            for start in (0..piece.bars.len()).step_by(window) {
+                piece.fill(&mut generator, start, window, open)?;
+            }
+        }
     }
     let stream = piece.stream(&generator, 0, piece.bars.len());
     Ok(generator.encoding.decode(&stream)?)
@@ -69,7 +84,7 @@ impl Piece {
     fn stream(&self, generator: &Generator, from: usize, to: usize) -> Vec<Token> {
         let (tokens, encoding) = (self.bars[from..to].concat(), &generator.encoding);
         let first = self.body.states[from];
-        let stream = encoding.segment(&self.conditioning, &tokens, first, 0);
+        let stream = encoding.segment(&self.conditioning(from), &tokens, first, 0);
         stream.unwrap_or_default()
     }
 
@@ -109,24 +124,11 @@ impl Piece {
         if generator.encoding.merge(&stream).len() > limit(count) {
             return Err(GenerationError::Narrow { bar: start as u32 });
         }
-        generator.index = start as u32;
-        generator.rng = bar_rng(generator.request.seed, generator.index);
-        let head = generator.encoding.head(&self.conditioning).len();
-        let first = self.body.states[from];
-        generator.conditionings[0] = Conditioning {
-            metre: Some(first.metre),
-            tempo: Some(first.tempo),
-            ..self.conditioning
-        };
-        generator.begin_with(&stream[head..])?;
+        self.begin(generator, start, from, &stream)?;
         for left in (0..count).rev() {
             generator.take(begin, &mut stream)?;
             loop {
-                let spent = generator
-                    .request
-                    .max_tokens
-                    .is_some_and(|most| generator.drawn >= most);
-                let must_end = spent || generator.len() >= limit(left);
+                let must_end = generator.is_spent() || generator.len() >= limit(left);
                 let Some(token) = generator.draw(must_end) else {
                     break;
                 };
@@ -137,21 +139,62 @@ impl Piece {
                 }
             }
         }
+        let head = self.head(generator, from);
         let said = bars(generator, &generator.encoding.bar_by_bar(&stream[head..]));
+        self.replace(generator, start..end, &said[start - from..]);
+        Ok(())
+    }
+
+    /// What streams from bar `from` on are conditioned on.
+    fn conditioning(&self, from: usize) -> Conditioning {
+        let first = self.body.states[from];
+        Conditioning {
+            metre: Some(first.metre),
+            tempo: Some(first.tempo),
+            ..self.conditioning
+        }
+    }
+
+    /// Tokens of the head of a stream from bar `from` on.
+    fn head(&self, generator: &Generator, from: usize) -> usize {
+        generator.encoding.head(&self.conditioning(from)).len()
+    }
+
+    /// Makes ready to draw bars from `start` on behind `stream`, which begins with bar `from`.
+    fn begin(
+        &self,
+        generator: &mut Generator,
+        start: usize,
+        from: usize,
+        stream: &[Token],
+    ) -> Result<(), GenerationError> {
+        generator.index = start as u32;
+        generator.rng = bar_rng(generator.request.seed, generator.index);
+        generator.conditionings[0] = self.conditioning(from);
+        generator.begin_with(&stream[self.head(generator, from)..])
+    }
+
+    /// Has the bars of `range` play what `said` says.
+    fn replace(&mut self, generator: &Generator, range: Range<usize>, said: &[Vec<Token>]) {
         let lexicon = generator.encoding.lexicon();
         let eos = generator.encoding.special().eos;
-        for (bar, said) in std::iter::zip(&mut self.bars[start..end], &said[start - from..]) {
+        for (bar, said) in std::iter::zip(&mut self.bars[range], said) {
             // The bar keeps what it states, and the piece its end.
             let ends = bar.last() == Some(&eos);
             bar.truncate(lexicon.after_state(bar));
             bar.extend_from_slice(&said[lexicon.after_state(said)..]);
             bar.extend(ends.then_some(eos));
         }
-        Ok(())
     }
 }
 
 impl Generator {
+    /// Whether as many tokens were drawn as may be.
+    fn is_spent(&self) -> bool {
+        let most = self.request.max_tokens;
+        most.is_some_and(|most| self.drawn >= most)
+    }
+
     /// Goes on with `token`, of which `stream` has what it was merged of.
     fn take(&mut self, token: Token, stream: &mut Vec<Token>) -> Result<(), GenerationError> {
         self.grammar.accept(token)?;

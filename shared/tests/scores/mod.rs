@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use famam_shared::encoding::merges::{MAX_EXPANSION, words};
-use famam_shared::encoding::{Conditioning, Encoding, Pair, Spec, Token, TokenSet, mmm};
+use famam_shared::encoding::{Conditioning, Encoding, Pair, Spec, Token, TokenSet, grid, mmm};
 use famam_shared::instrument::Instrument;
 use famam_shared::quantize;
 use famam_shared::score::{Key, Metre, Note, Score, Tempo, Ticks, Track};
@@ -96,7 +96,7 @@ pub fn random_score(rng: &mut ChaCha8Rng) -> Score {
 }
 
 /// Every encoding with these settings.
-pub fn specs(settings: &quantize::Settings) -> [Spec; 4] {
+pub fn specs(settings: &quantize::Settings) -> [Spec; 5] {
     let mmm = |music: quantize::Settings| {
         Spec::Mmm(mmm::Settings {
             // 1 to 4.
@@ -106,7 +106,13 @@ pub fn specs(settings: &quantize::Settings) -> [Spec; 4] {
     };
     let specs: [fn(quantize::Settings) -> Spec; 3] = [Spec::Multitrack, Spec::Remi, Spec::Event];
     let [multitrack, remi, event] = specs.map(|spec| spec(settings.clone()));
-    [multitrack, remi, event, mmm(settings.clone())]
+    let grid = Spec::Grid(grid::Settings::new(quantize::Settings {
+        // An instrument that rests has no cell.
+        rests: false,
+        offsets: [1, 2, 5][usize::from(settings.positions_per_bar / 8 % 3)],
+        ..settings.clone()
+    }));
+    [multitrack, remi, event, mmm(settings.clone()), grid]
 }
 
 /// Every encoding with every one of [`settings`], with a number of its own.
@@ -172,8 +178,14 @@ pub fn walk(encoding: &dyn Encoding, rng: &mut ChaCha8Rng, target: usize) -> Vec
             return stream;
         }
         let only = next.len() == 1;
+        // What is wanted need not be long.
+        let long = encoding.fills() && stream.len() > target;
+        let mut endings = encoding.endings().into_iter();
+        let ending = endings.find(|&token| long && next.contains(token));
         let token = if next.contains(eos) && (only || stream.len() > target) {
             eos
+        } else if let Some(ending) = ending {
+            ending
         } else {
             let mut tokens: Vec<_> = next.iter().filter(|&token| token != eos).collect();
             // Half of the time by kind first, so that all are met, whatever their number of tokens.

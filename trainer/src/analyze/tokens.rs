@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use famam_shared::encoding::{Body, Encoding, SettingsError, Spec, Token, mmm};
+use famam_shared::encoding::{Body, Encoding, SettingsError, Spec, Token, grid, mmm};
 use famam_shared::quantize;
 use serde::Serialize;
 
@@ -26,6 +26,7 @@ pub(super) fn encodings() -> Result<Vec<Named>, SettingsError> {
         Spec::Remi(settings()),
         Spec::Event(settings()),
         Spec::Mmm(mmm::Settings::default()),
+        Spec::Grid(grid::Settings::default()),
     ]
     .into_iter()
     .map(|spec| Ok((spec.name(), spec.build(1)?)))

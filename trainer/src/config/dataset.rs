@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use famam_shared::encoding::{Spec, mmm};
+use famam_shared::encoding::{Spec, grid, mmm};
 use famam_shared::quantize;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,8 @@ pub struct Config {
     pub window_bars: u16,
     /// Whether each bar says its chord.
     pub encode_chords: bool,
+    /// Onsets that `grid` tells apart in a position; 1 has all music on the grid.
+    pub offsets: u16,
     /// Whether a bar without music says that it rests.
     pub encode_rests: bool,
     /// Whether tempos are said; all music is at 120 where not.
@@ -154,6 +156,8 @@ pub enum EncoderType {
     Multitrack,
     /// All tracks in one sequence, window by window and track by track.
     Mmm,
+    /// All tracks in one sequence, cell by cell.
+    Grid,
 }
 
 impl EncoderType {
@@ -165,6 +169,7 @@ impl EncoderType {
             Spec::Event(_) => Self::Event,
             Spec::Merged { base, .. } => Self::of(base),
             Spec::Mmm(_) => Self::Mmm,
+            Spec::Grid(_) => Self::Grid,
         }
     }
 }
@@ -253,6 +258,7 @@ impl Default for Config {
             tempo_in_head: false,
             window_bars: 4,
             encode_chords: false,
+            offsets: 1,
             encode_rests: false,
             encode_tempo: true,
             encode_metre: true,
@@ -342,6 +348,8 @@ impl Config {
             time_signature: (!self.encode_metre).then_some(self.time_signature),
             metre_in_head: self.metre_in_head,
             tempo_in_head: self.tempo_in_head,
+            coarse_durations: false,
+            offsets: self.offsets,
         };
         match self.encoder_type {
             EncoderType::Multitrack => Spec::Multitrack(settings),
@@ -351,6 +359,7 @@ impl Config {
                 music: settings,
                 window_bars: self.window_bars,
             }),
+            EncoderType::Grid => Spec::Grid(grid::Settings::new(settings)),
         }
     }
 

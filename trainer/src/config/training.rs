@@ -14,8 +14,10 @@ use super::JsonError;
 mod check;
 pub mod embeddings;
 mod lora;
+mod uses;
 
 pub use lora::Lora;
+pub use uses::Uses;
 
 /// What is watched.
 const VAL_LOSS: &str = "val_loss";
@@ -182,6 +184,15 @@ pub struct Config {
     /// How often bars of a segment are left open and filled in after all others, where the encoding can
     /// say that.
     pub fill_in: f64,
+    /// What segments are for, in encodings that say wanted cells behind all that is known.
+    pub uses: Uses,
+    /// Probability that no key is given, in encodings whose heads say it.
+    pub key_dropout: f64,
+    /// Probability that nothing is asked of tracks, in encodings whose heads say it. Of the other segments
+    /// each says a share of its own of what can be said.
+    pub track_dropout: f64,
+    /// Probability that a segment says no chords, where they may be left out.
+    pub chord_dropout: f64,
     /// 0: genres are drawn by how much music they have; 1: all alike.
     pub genre_balance: f64,
     /// 0: pieces of a genre are drawn by how much music they have; 1: all alike.
@@ -367,6 +378,10 @@ impl Default for Config {
             tempo_dropout: 0.25,
             piece_start: 0.125,
             fill_in: 0.25,
+            uses: Uses::default(),
+            key_dropout: 0.5,
+            track_dropout: 0.5,
+            chord_dropout: 0.5,
             genre_balance: 0.5,
             piece_balance: 0.5,
             source_weights: BTreeMap::new(),

@@ -40,6 +40,7 @@ pub(super) fn data_set(
             _ => Config::default().window_bars,
         },
         encode_chords: settings.chords,
+        offsets: settings.offsets,
         encode_rests: settings.rests,
         encode_tempo: settings.tempos,
         encode_metre: settings.time_signature.is_none(),

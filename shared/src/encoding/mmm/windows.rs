@@ -2,50 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::encoding::cells::{bar, bars, ends_note};
 use crate::encoding::grammar::rank;
 use crate::encoding::lexicon::{Kind, Lexicon};
 use crate::encoding::{Token, TokenSet};
 use crate::instrument::Instrument;
 
-/// What one instrument plays in a bar of a body.
-type Part<'t> = (Instrument, &'t [Token]);
-
 /// Whether `token` says something of a bar as a whole.
 fn states(lexicon: &Lexicon, token: Token) -> bool {
     let kinds = [Kind::Bar, Kind::Metre, Kind::Tempo, Kind::Chord];
     matches!(lexicon.word(token), Some((kind, _)) if kinds.contains(&kind))
-}
-
-/// Whether a note is whole with `token`: the last of each.
-fn ends_note(lexicon: &Lexicon, token: Token) -> bool {
-    matches!(lexicon.word(token), Some((Kind::Drum | Kind::Duration, _)))
-}
-
-/// A bar of a body: what it states, and its parts.
-fn bar<'t>(lexicon: &Lexicon, tokens: &'t [Token]) -> (&'t [Token], Vec<Part<'t>>) {
-    let instruments = lexicon.run(Kind::Instrument);
-    let first = tokens.iter().position(|token| instruments.contains(token));
-    let (stated, music) = tokens.split_at(first.unwrap_or(tokens.len()));
-    let parts = music.chunk_by(|_, next| !instruments.contains(next));
-    let parts = parts.filter_map(|part| {
-        let (first, music) = part.split_first()?;
-        let index = instruments
-            .contains(first)
-            .then(|| first - instruments.start)?;
-        // A body that is cut inside of a note is read to the last whole one.
-        let whole = music.iter().rposition(|&token| ends_note(lexicon, token))? + 1;
-        Some((Instrument::new(index as u8)?, &music[..whole]))
-    });
-    (stated, parts.collect())
-}
-
-/// The body's bars, and whether the piece ends behind them.
-fn bars<'t>(lexicon: &Lexicon, body: &'t [Token]) -> (Vec<&'t [Token]>, bool) {
-    let only = |kind| lexicon.token(kind, 0u16);
-    let (begins, eos) = (only(Kind::Bar), only(Kind::Eos));
-    let whole = body.strip_suffix(&[eos]);
-    let bars = whole.unwrap_or(body).chunk_by(|_, &next| next != begins);
-    (bars.collect(), whole.is_some())
 }
 
 /// Writes the windows of a body's bars.

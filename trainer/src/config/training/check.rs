@@ -71,6 +71,9 @@ impl Config {
             ("tempo_dropout", self.tempo_dropout),
             ("piece_start", self.piece_start),
             ("fill_in", self.fill_in),
+            ("key_dropout", self.key_dropout),
+            ("track_dropout", self.track_dropout),
+            ("chord_dropout", self.chord_dropout),
             ("genre_balance", self.genre_balance),
             ("piece_balance", self.piece_balance),
             ("final_learning_rate", self.final_learning_rate),
@@ -80,6 +83,7 @@ impl Config {
                 return value(field, number.to_string(), "a number from 0 to 1");
             }
         }
+        self.uses.check()?;
         if let Some(lora) = &self.lora {
             lora.check()?;
         }
