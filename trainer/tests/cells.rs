@@ -92,6 +92,11 @@ fn what_is_wanted_is_what_a_use_asks_for() {
                 .filter(|token| encoding.kind(**token) == "instrument")
                 .map(|&token| encoding.name(token))
                 .collect();
+            if all.is_empty() {
+                // A bar in which nothing plays has no cells.
+                assert!(wanted.is_empty());
+                continue;
+            }
             let right = match name {
                 "continuation" => wanted.is_empty(),
                 "bars" => block && tracks.len() == 1,
@@ -147,7 +152,7 @@ fn heads_say_what_is_heard_in_a_segment() {
         chord_dropout: 0.0,
         ..config(only("continuation"))
     };
-    let mut said = BTreeMap::<&str, usize>::new();
+    let (mut said, mut keys) = (BTreeMap::<&str, usize>::new(), 0);
     for segment in segments(&music, &config) {
         let (head, bars) = segment.tokens.split_at(segment.first);
         let kind = |token: &Token| encoding.kind(*token);
@@ -156,6 +161,7 @@ fn heads_say_what_is_heard_in_a_segment() {
             tempo: bars[2],
         };
         let (key, tracks) = encoding.controls(bars, state, 0);
+        keys += usize::from(key.is_some());
         let heard = Conditioning {
             instruments: Some(encoding.instruments(&Default::default(), bars)),
             key,
@@ -182,7 +188,8 @@ fn heads_say_what_is_heard_in_a_segment() {
         assert!(bars.iter().any(|token| kind(token) == "chord"));
     }
     println!("{said:?}");
-    assert_eq!(said["key"], 200);
+    // Of what sounds all alike, or not at all, there is no key.
+    assert!(keys > 150 && said["key"] == keys, "{keys}");
     // Drums have no register.
     for (control, of) in [("density", 3), ("polyphony", 3), ("register", 2)] {
         let share = said[control] as f64 / (said["instrument"] as f64 * f64::from(of) / 3.0);

@@ -179,6 +179,7 @@ fn segments_are_cut_and_transposed_before_they_are_merged() {
             let training = training::Config {
                 max_seq_length,
                 fill_in: 0.0,
+                uses: training::Uses::none_wanted(),
                 ..music::tiny()
             };
             let draw = |music: &Music| {

@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Each class weighs the same, however many examples it has. AdamW (Loshchilov and Hutter 2019). The same
-//! examples give the same network on one machine: seeds are fixed, and it learns on one thread.
+//! examples give the same network on one machine: it learns on one thread, with random numbers of its own (libtorch has one
+//! generator for all that a process does).
 
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::nn::{Module, OptimizerConfig};
 use tch::{Device, Kind, Reduction, Tensor, nn};
@@ -40,11 +41,35 @@ fn matrix(examples: &[&[f32]]) -> Tensor {
     Tensor::from_slice(&all).view([examples.len() as i64, features as i64])
 }
 
+/// A linear map from `inputs` to `outputs` numbers, its weights uniform up to `1 / sqrt(inputs)` as
+/// PyTorch's.
+fn linear(path: nn::Path, inputs: i64, outputs: i64, rng: &mut impl Rng) -> nn::Linear {
+    let reach = 1.0 / (inputs.max(1) as f32).sqrt();
+    let mut uniform = |shape: &[i64]| {
+        let count = shape.iter().product::<i64>();
+        let values: Vec<f32> = (0..count)
+            .map(|_| rng.random_range(-reach..reach))
+            .collect();
+        Tensor::from_slice(&values).view(shape)
+    };
+    nn::Linear {
+        ws: path.var_copy("weight", &uniform(&[outputs, inputs])),
+        bs: Some(path.var_copy("bias", &uniform(&[outputs]))),
+    }
+}
+
+/// `x` with so many of its numbers at 0, the others the larger.
+fn dropped(x: &Tensor, rate: f64, rng: &mut impl Rng) -> Tensor {
+    let left = 1.0 / (1.0 - rate as f32);
+    let mask = (0..x.numel()).map(|_| if rng.random_bool(rate) { 0.0 } else { left });
+    x * Tensor::from_slice(&mask.collect::<Vec<f32>>()).view_as(x)
+}
+
 impl Classifier {
     /// Learns the class, below `classes`, of each example. There is at least one.
     pub fn learn(examples: &[&[f32]], of: &[usize], classes: usize) -> Self {
         tch::set_num_threads(1);
-        tch::manual_seed(0);
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
         let x = matrix(examples);
         let features = x.size()[1];
         let store = nn::VarStore::new(Device::Cpu);
@@ -52,8 +77,8 @@ impl Classifier {
         let classifier = Self {
             mean: x.mean_dim(0, false, Kind::Float),
             deviation: x.std_dim(0, false, false).clamp_min(1e-4),
-            hidden: nn::linear(&root / "hidden", features, UNITS, Default::default()),
-            output: nn::linear(&root / "output", UNITS, classes as i64, Default::default()),
+            hidden: linear(&root / "hidden", features, UNITS, &mut rng),
+            output: linear(&root / "output", UNITS, classes as i64, &mut rng),
         };
         let x = classifier.standardized(&x);
         let mut counts = vec![0usize; classes];
@@ -73,7 +98,7 @@ impl Classifier {
             return classifier;
         };
         let mut order: Vec<i64> = (0..labels.size()[0]).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let [numbers, units] = DROPOUT;
         for epoch in 0..EPOCHS {
             // Down to nothing, as half a cosine.
             let part = std::f64::consts::PI * epoch as f64 / EPOCHS as f64;
@@ -81,7 +106,9 @@ impl Classifier {
             order.shuffle(&mut rng);
             for batch in order.chunks(BATCH) {
                 let batch = Tensor::from_slice(batch);
-                let logits = classifier.logits(&x.index_select(0, &batch), true);
+                let seen = dropped(&x.index_select(0, &batch), numbers, &mut rng);
+                let hidden = dropped(&classifier.hidden(&seen), units, &mut rng);
+                let logits = classifier.output.forward(&hidden);
                 let labels = labels.index_select(0, &batch);
                 let mean = Reduction::Mean;
                 let loss = logits.cross_entropy_loss(&labels, Some(&weights), mean, -100, 0.1);
@@ -95,10 +122,8 @@ impl Classifier {
         ((x - &self.mean) / &self.deviation).clamp(-CLIP, CLIP)
     }
 
-    fn logits(&self, x: &Tensor, learning: bool) -> Tensor {
-        let [numbers, units] = DROPOUT;
-        let hidden = self.hidden.forward(&x.dropout(numbers, learning)).relu();
-        self.output.forward(&hidden.dropout(units, learning))
+    fn hidden(&self, x: &Tensor) -> Tensor {
+        self.hidden.forward(x).relu()
     }
 
     /// Of each example the logarithm of each class's probability.
@@ -106,7 +131,8 @@ impl Classifier {
         if examples.is_empty() {
             return Vec::new();
         }
-        let logits = tch::no_grad(|| self.logits(&self.standardized(&matrix(examples)), false));
+        let x = self.standardized(&matrix(examples));
+        let logits = tch::no_grad(|| self.output.forward(&self.hidden(&x)));
         let all = logits.log_softmax(-1, Kind::Double);
         let rows = 0..examples.len() as i64;
         rows.map(|row| Vec::<f64>::try_from(all.get(row)).unwrap_or_default())
@@ -116,8 +142,6 @@ impl Classifier {
 
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
     use super::*;
 
     /// Three classes that lie apart in two of twenty numbers, the last of them rare.
