@@ -295,7 +295,7 @@ fn embeddings_that_do_not_fit_are_refused_with_a_sentence() {
             r#"{"embeddings": {"file": "a", "mode": "thaw"}}"#,
             "continue",
         ),
-        (r#"{"embeddings": {"file": "a"}}"#, "mode"),
+        (r#"{"embeddings": {"mode": "train"}}"#, "file"),
         (
             r#"{"embeddings": {"file": "a", "mode": "train", "rate": 1}}"#,
             "rate",
@@ -306,4 +306,8 @@ fn embeddings_that_do_not_fit_are_refused_with_a_sentence() {
         let error = Config::load(&path).unwrap_err().to_string();
         assert!(error.contains(named), "{error}");
     }
+    let path = folder.path().join("config.json");
+    std::fs::write(&path, r#"{"embeddings": {"file": "a"}}"#).unwrap();
+    let chosen = Config::load(&path).unwrap().embeddings.unwrap();
+    assert_eq!(chosen.mode, Mode::Train);
 }
