@@ -1,9 +1,10 @@
 //! Encodings: a quantized [`Score`] to tokens and back, and the grammar of what may follow.
 //!
 //! Each encoding is one file: `multitrack`, `grid`, which says bars cell by cell, `mmm`, which says windows
-//! of bars track by track, and the monophonic `remi` and `event`, which make a stream of each track. For `q = quantize(s)`, `decode(encode(q)) == q`, exactly; of a monophonic
-//! encoding's streams each gives its track, and all of them the same bars. What encodings have in
-//! common is the [`Lexicon`], which says what their tokens are, the bars, and the grammar's head.
+//! of bars track by track, and the monophonic `remi` and `event`, which make a stream of each track. For
+//! `q = quantize(s)`, `decode(encode(q)) == q`, exactly; of a monophonic encoding's streams each gives its
+//! track, and all of them the same bars. What encodings have in common is the [`Lexicon`], which says what
+//! their tokens are, the bars, and the grammar's head.
 //! A stream is a *head* (what the music is conditioned on) and a *body* (its bars):
 //!
 //! ```text

@@ -5,7 +5,8 @@
 //! HDF5 tool opens the file; we read it by the directory in its user block, because the HDF5
 //! library crashes and hangs on damaged files.
 
-use famam_shared::encoding::{self, Body};
+use famam_shared::encoding::{self, Body, Conditioning, Encoding};
+use famam_shared::score::Score;
 use famam_shared::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -71,6 +72,16 @@ pub struct Piece {
     pub source: String,
     /// The file's path in its input folder.
     pub name: String,
+}
+
+impl Piece {
+    /// Its music, of tokens in `encoding`; `None` where it has no bars, or they are none of its own.
+    pub fn score(&self, encoding: &dyn Encoding) -> Option<Score> {
+        let first = *self.body.states.first()?;
+        let tokens = &self.body.tokens;
+        let stream = encoding.segment(&Conditioning::default(), tokens, first, 0)?;
+        encoding.decode(&stream).ok()
+    }
 }
 
 /// What holds for all pieces of a data set.

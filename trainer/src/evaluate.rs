@@ -403,11 +403,7 @@ impl std::ops::AddAssign for Sum {
 
 /// Notes that a piece still has after quantization.
 fn notes(encoding: &dyn Encoding, piece: &Piece) -> u64 {
-    let Some(&state) = piece.body.states.first() else {
-        return 0;
-    };
-    let stream = encoding.segment(&Conditioning::default(), &piece.body.tokens, state, 0);
-    let score = stream.and_then(|stream| encoding.decode(&stream).ok());
+    let score = piece.score(encoding);
     score.map_or(0, |score| score.note_count() as u64)
 }
 

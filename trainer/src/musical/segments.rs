@@ -40,10 +40,7 @@ impl Segment {
         bars: usize,
         seed: u64,
     ) -> Option<Self> {
-        let first = *piece.body.states.first()?;
-        let nothing = Conditioning::default();
-        let stream = encoding.segment(&nothing, &piece.body.tokens, first, 0)?;
-        let whole = Excerpt::new(encoding.decode(&stream).ok()?, usize::MAX);
+        let whole = Excerpt::new(piece.score(encoding)?, usize::MAX);
         let count = whole.bars().len();
         let mut starts: Vec<usize> = (0..count.max(bars) - bars + 1).step_by(bars).collect();
         starts.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));

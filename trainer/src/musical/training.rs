@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use famam_shared::encoding::Conditioning;
 use famam_shared::midi;
 use famam_shared::quantize::{Settings, quantize};
 use famam_shared::score::Score;
@@ -59,13 +58,10 @@ pub fn each<T: Send>(
         let genres = &data.vocabulary().genres;
         let read = |i: &usize| {
             let piece = data.piece(*i).ok()?;
-            let first = *piece.body.states.first()?;
-            let tokens = &piece.body.tokens;
-            let stream = encoding.segment(&Conditioning::default(), tokens, first, 0)?;
             let genre = genres.get(usize::from(piece.genre));
             // The first stands for what has no genre.
             let genre = genre.filter(|_| piece.genre > 0).map(String::as_str);
-            Some(of(genre, &encoding.decode(&stream).ok()?))
+            Some(of(genre, &piece.score(&*encoding)?))
         };
         let taken = |i, result| taken(&mut progress, i, result);
         ordered::map(&pieces, threads, read, |_| 4096, taken)?;
