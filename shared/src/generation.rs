@@ -31,12 +31,14 @@ use crate::encoding::{
 };
 use crate::engine::{Engine, EngineError, Stream};
 use crate::instrument::Instrument;
-use crate::sampling::{self, Candidates};
+use crate::sampling::{self, Biases, Candidates, Words};
 use crate::score::{Metre, Note, Score};
 
 mod fill;
+mod retries;
 
 pub use fill::fill_in;
+pub use retries::{GOOD_ENOUGH, Tried, Verdict, retry};
 
 /// Tokens that a prompt is run in at once; between two chunks it can be cancelled.
 pub const PROMPT_CHUNK: usize = 128;
@@ -89,6 +91,9 @@ pub enum GenerationError {
     /// The bundle's encoding cannot be built.
     #[error("the model's encoding cannot be used ({0}); export the model again")]
     Settings(#[from] SettingsError),
+    /// A setting of sampling that makes no sense.
+    #[error("notes cannot be drawn so: {0}")]
+    Sampling(#[from] sampling::SettingsError),
     /// A genre that the model does not know, or a head that its grammar refuses.
     #[error("the request cannot be said to this model: {0}")]
     Request(#[from] DecodeError),
@@ -157,6 +162,8 @@ pub struct Generator {
     logits: Vec<Vec<f32>>,
     allowed: TokenSet,
     candidates: Candidates,
+    /// What moves logits by what was said.
+    biases: Biases,
     started: bool,
     ended: bool,
 }
@@ -168,6 +175,7 @@ impl Generator {
         request: Request,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, GenerationError> {
+        request.sampling.check()?;
         let manifest = engine.manifest();
         let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
         let state = encoding.bar_state(request.metre, request.micros_per_quarter);
@@ -232,6 +240,7 @@ impl Generator {
             ends: manifest.architecture.ends(),
             allowed: TokenSet::new(size),
             candidates: Candidates::default(),
+            biases: Biases::new(&request.sampling, Arc::new(Words::new(&*encoding))),
             started: false,
             ended: request.bars == 0,
             encoding,
@@ -258,6 +267,7 @@ impl Generator {
 
     /// Runs `tokens` after what is in every row's cache.
     fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
+        self.biases.read(&self.encoding.expand(tokens));
         self.run(&[tokens, tokens][..self.conditionings.len()])
     }
 
@@ -320,6 +330,8 @@ impl Generator {
             (self.encoding.merge(&stream).into_owned(), head.len())
         };
         let prompts: Vec<(Vec<Token>, usize)> = self.conditionings.iter().map(prompt).collect();
+        self.biases.clear();
+        self.biases.read(music);
         self.grammar = self.encoding.grammar();
         prompts[0]
             .0
@@ -369,8 +381,16 @@ impl Generator {
             }
             self.allowed.subtract(&self.merged);
         }
-        self.candidates.fill(&self.logits[0], &self.allowed);
-        self.candidates.filter(&self.request.sampling);
+        let (logits, biases) = (&self.logits[0], &self.biases);
+        match biases.is_empty() {
+            true => self.candidates.fill(logits, &self.allowed),
+            false => {
+                let moved = |token, logit| biases.moved(token, logit);
+                self.candidates.fill_by(logits, &self.allowed, moved);
+            }
+        }
+        let class = |token| biases.words().class(token);
+        self.candidates.filter(&self.request.sampling, class);
         self.candidates.draw(&mut self.rng)
     }
 
