@@ -74,6 +74,19 @@ pub struct Options {
     /// More notes and fewer rests, in nats between the two: -3 to 3; 0 is neither
     #[arg(long, allow_negative_numbers = true)]
     more_notes: Option<f32>,
+    /// Filters of tokens that say when, in place of those above: temperature=0.8,top-k=5,top-k-offset=1,
+    /// top-p=0.9,min-p=0.1, each or some
+    #[arg(long)]
+    rhythm: Option<sampling::Filter>,
+    /// The same of pitches and drums
+    #[arg(long)]
+    pitch: Option<sampling::Filter>,
+    /// The same of velocities
+    #[arg(long)]
+    velocity: Option<sampling::Filter>,
+    /// Writes each bar by beam search of this width, 1 to 10, the same for every seed; 0 is off
+    #[arg(long)]
+    beam: Option<u8>,
     /// How much further the music goes where genre and instruments lead, at the cost of a second run
     /// of the model: 2 to 4; 1 is off
     #[arg(long, value_parser = guidance)]
@@ -272,7 +285,12 @@ impl Options {
                 decay: self.repetition_decay.unwrap_or(defaults.repetition.decay),
             },
             more_notes: self.more_notes.unwrap_or(defaults.more_notes),
-            ..defaults
+            kinds: sampling::Kinds {
+                rhythm: self.rhythm.unwrap_or(defaults.kinds.rhythm),
+                pitch: self.pitch.unwrap_or(defaults.kinds.pitch),
+                velocity: self.velocity.unwrap_or(defaults.kinds.velocity),
+            },
+            beam: self.beam.unwrap_or(defaults.beam),
         }
     }
 

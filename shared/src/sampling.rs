@@ -20,7 +20,7 @@ mod words;
 
 pub use biases::Biases;
 pub use candidates::Candidates;
-pub use chain::{Filter, Kinds};
+pub use chain::{Filter, Kinds, UnknownFilter};
 pub use repetition::Repetition;
 pub use words::{Class, Words};
 

@@ -291,7 +291,6 @@ fn changed() -> Vec<(&'static str, Settings)> {
                 ..plain
             },
         ),
-        ("repetition.strength", repetition(10.0)),
         (
             "more_notes",
             Settings {
@@ -336,7 +335,6 @@ fn changed() -> Vec<(&'static str, Settings)> {
 
 #[test]
 fn every_setting_changes_the_notes_and_comes_back_from_json() {
-    // It says again what it said after the same few tokens, so that there is something to repeat.
     let engine = Hashing::new(specs()[0].clone(), 2, 8.0);
     let plain = generated(&engine, Settings::default());
     for (name, settings) in changed() {
@@ -354,14 +352,54 @@ fn every_setting_changes_the_notes_and_comes_back_from_json() {
             "{name}: {json}"
         );
     }
-    let faster = Settings {
-        repetition: Repetition {
-            strength: 10.0,
-            decay: 0.0,
-        },
-        ..Settings::default()
+    // It says again what it said after the same token, so that there is something to repeat.
+    let engine = Hashing::new(specs()[0].clone(), 1, 4.0);
+    let with = |strength, decay| {
+        let repetition = Repetition { strength, decay };
+        let greedy = Settings {
+            temperature: 0.0,
+            repetition,
+            ..Settings::default()
+        };
+        let json = serde_json::to_string(&greedy).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), greedy);
+        generated(&engine, greedy)
     };
-    assert!(generated(&engine, faster) == plain, "repetition.decay");
+    assert!(with(0.0, 0.9) != with(20.0, 0.9), "repetition.strength");
+    assert!(with(0.0, 0.9) == with(20.0, 0.0), "repetition.decay");
+}
+
+#[test]
+fn filters_are_read_from_text() {
+    let expected = Filter {
+        temperature: Some(0.5),
+        top_k: Some(5),
+        top_k_offset: Some(1),
+        top_p: Some(0.9),
+        min_p: Some(0.1),
+    };
+    let all = "temperature=0.5,top-k=5, top-k-offset=1,top-p=0.9,min-p=0.1";
+    assert_eq!(all.parse(), Ok(expected));
+    let one = Filter {
+        top_k: Some(3),
+        ..Filter::default()
+    };
+    assert_eq!("top-k=3".parse(), Ok(one));
+    for wrong in [
+        "",
+        "top-k",
+        "top-k=",
+        "top-k=-1",
+        "top-k=2.5",
+        "top_k=2",
+        "top-k=2,,",
+    ] {
+        let error = wrong.parse::<Filter>().unwrap_err().to_string();
+        assert!(
+            error.ends_with("as in top-k=5,top-p=0.9"),
+            "{wrong}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The five filters, for all tokens or for those of one kind.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Class, Settings, SettingsError, within};
@@ -23,6 +25,40 @@ pub struct Filter {
     /// See [`Settings::min_p`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_p: Option<f32>,
+}
+
+/// Text that is no [`Filter`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{0}\" is no filter: expected temperature, top-k, top-k-offset, top-p or min-p, as in top-k=5,top-p=0.9"
+)]
+pub struct UnknownFilter(String);
+
+impl FromStr for Filter {
+    type Err = UnknownFilter;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFilter> {
+        fn number<T: FromStr>(text: &str) -> Option<Option<T>> {
+            text.parse().ok().map(Some)
+        }
+        let mut filter = Self::default();
+        for part in text.split(',') {
+            let set = |filter: &mut Self| {
+                let (name, value) = part.split_once('=')?;
+                match name.trim() {
+                    "temperature" => filter.temperature = number(value)?,
+                    "top-k" => filter.top_k = number(value)?,
+                    "top-k-offset" => filter.top_k_offset = number(value)?,
+                    "top-p" => filter.top_p = number(value)?,
+                    "min-p" => filter.min_p = number(value)?,
+                    _ => return None,
+                }
+                Some(())
+            };
+            set(&mut filter).ok_or_else(|| UnknownFilter(part.to_owned()))?;
+        }
+        Ok(filter)
+    }
 }
 
 /// Filters of each kind of token.

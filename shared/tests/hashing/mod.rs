@@ -132,6 +132,10 @@ impl Stream for Rows {
     fn condition(&mut self, _conditions: &[&[Token]]) -> Result<(), EngineError> {
         Ok(())
     }
+    fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        self.rows = rows.iter().map(|&row| self.rows[row].clone()).collect();
+        Ok(())
+    }
     fn clear(&mut self) {
         self.rows.iter_mut().for_each(Vec::clear);
     }
