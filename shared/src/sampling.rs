@@ -60,7 +60,8 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Repetition::is_off")]
     pub repetition: Repetition,
     /// More notes, fewer rests: so many nats lie between tokens that begin notes and tokens that end a
-    /// cell or a bar or let time pass, half of them on each side; below 0 fewer notes, 0 is off.
+    /// cell or a bar, half of them on each side, and where a token moves on in time it lies between them by
+    /// the share of a 4/4 bar that it leaves out; below 0 fewer notes, 0 is off.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_notes: f32,
     /// Writes each bar by beam search of this width, without filters and seed; 0 is off.

@@ -176,10 +176,11 @@ fn more_notes_lies_between_what_begins_notes_and_what_ends_cells() {
         let by_cell = matches!(spec, Spec::Grid(_));
         for token in 0..encoding.vocabulary_size() as Token {
             let expected = match encoding.kind(token) {
-                "position" | "offset" | "pitch" | "drum" | "velocity" => 1.5,
-                "bar" | "eos" | "bar end" | "track end" | "fill end" | "done" | "rest"
-                | "time shift" => -1.5,
+                "offset" | "pitch" | "drum" | "velocity" => 1.5,
+                "bar" | "eos" | "bar end" | "track end" | "fill end" | "done" | "rest" => -1.5,
                 "instrument" if !by_cell => 1.5,
+                // By the share of a bar that it leaves out.
+                "position" | "time shift" => continue,
                 "merged" => continue,
                 _ => 0.0,
             };
@@ -190,6 +191,39 @@ fn more_notes_lies_between_what_begins_notes_and_what_ends_cells() {
                 encoding.name(token)
             );
         }
+    }
+}
+
+#[test]
+fn more_notes_prefers_what_is_near_in_time() {
+    let settings = Settings {
+        more_notes: 2.0,
+        ..Settings::default()
+    };
+    for (spec, kind) in [
+        (&specs()[0], "position"),
+        (&specs()[2], "time shift"),
+        (&specs()[4], "position"),
+    ] {
+        let encoding = spec.build(scores::GENRES).unwrap();
+        let bar = f32::from(encoding.quantize_settings().positions_per_bar);
+        let times = 0..encoding.vocabulary_size() as Token;
+        let times: Vec<Token> = times
+            .filter(|&token| encoding.kind(token) == kind)
+            .collect();
+        let mut biases = Biases::new(&settings, Arc::new(Words::new(&*encoding)));
+        biases.read(&[encoding.special().bar]);
+        for (steps, &token) in times.iter().enumerate() {
+            let expected = 1.0 - 2.0 * (steps as f32 / bar).min(1.0);
+            assert_eq!(biases.moved(token, 0.0), expected, "{spec:?}, {steps}");
+        }
+        // Positions are counted from the last one on.
+        biases.read(&[times[7]]);
+        let nearest = if kind == "position" { 8 } else { 0 };
+        assert_eq!(biases.moved(times[nearest], 0.0), 1.0);
+        assert_eq!(biases.moved(times[nearest + 4], 0.0), 1.0 - 8.0 / bar);
+        biases.read(&[encoding.special().bar]);
+        assert_eq!(biases.moved(times[4], 0.0), 1.0 - 8.0 / bar);
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Biases {
     cells: Cells,
     /// The tokens that were said, none of them merged.
     seen: TokenSet,
+    /// The nearest grid position that the next notes can be at.
+    nearest: u16,
     /// What tokens that go on repeating lose, in nats.
     losses: Vec<(Token, f32)>,
 }
@@ -27,6 +29,7 @@ impl Biases {
             settings: *settings,
             cells: Cells::default(),
             seen: TokenSet::new(1 << 16),
+            nearest: 0,
             losses: Vec::new(),
         }
     }
@@ -35,6 +38,7 @@ impl Biases {
     pub fn clear(&mut self) {
         self.cells = Cells::default();
         self.seen.clear();
+        self.nearest = 0;
         self.losses.clear();
     }
 
@@ -52,6 +56,9 @@ impl Biases {
             self.losses.clear();
             self.losses.extend(self.cells.repeating().map(lost));
         }
+        for &token in tokens {
+            self.nearest = self.words.nearest(token, self.nearest);
+        }
         if self.settings.token_penalty != 1.0 {
             tokens.iter().for_each(|&token| self.seen.insert(token));
         }
@@ -67,7 +74,7 @@ impl Biases {
     /// The logit that `token` has, moved.
     pub fn moved(&self, token: Token, logit: f32) -> f32 {
         let first = self.words.first(token);
-        let lean = self.words.lean(token);
+        let lean = self.words.lean(token, self.nearest);
         let penalty = self.settings.token_penalty;
         let logit = match self.seen.contains(first) && lean != Lean::Rest {
             true if logit > 0.0 => logit / penalty,
@@ -76,13 +83,17 @@ impl Biases {
         };
         let lost = self.losses.iter().filter(|(token, _)| *token == first);
         let lost: f32 = lost.map(|(_, nats)| nats).sum();
-        let half = self.settings.more_notes / 2.0;
-        logit - lost
-            + match lean {
-                Lean::Note => half,
-                Lean::Rest => -half,
-                Lean::Neither => 0.0,
+        // How far it leads towards notes: 1 to -1.
+        let towards = match lean {
+            Lean::Note => 1.0,
+            Lean::Later(positions) => {
+                let bars = f32::from(positions) / f32::from(self.words.positions().max(1));
+                1.0 - 2.0 * bars.min(1.0)
             }
+            Lean::Rest => -1.0,
+            Lean::Neither => 0.0,
+        };
+        logit - lost + self.settings.more_notes / 2.0 * towards
     }
 
     /// What the tokens are.

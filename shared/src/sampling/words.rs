@@ -23,9 +23,11 @@ impl Class {
 /// What a token leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lean {
-    /// A note begins, or the place of one.
+    /// A note begins, or its place is refined.
     Note,
-    /// A cell, a bar or the piece ends, or time passes without a note.
+    /// The next notes are so many grid positions away, beyond the nearest that they can be at.
+    Later(u16),
+    /// A cell, a bar or the piece ends.
     Rest,
     /// Neither, or both: the next instrument's name ends one cell and begins another.
     Neither,
@@ -42,6 +44,8 @@ pub struct Words {
     by_cell: bool,
     /// Bars that a stream says together, track by track.
     window: Option<u32>,
+    /// Grid positions of a 4/4 bar.
+    positions: u16,
 }
 
 impl Words {
@@ -60,6 +64,7 @@ impl Words {
             kinds,
             by_cell,
             window: encoding.window_bars().map(|bars| bars as u32),
+            positions: encoding.quantize_settings().positions_per_bar,
         }
     }
 
@@ -104,10 +109,29 @@ impl Words {
         }
     }
 
-    /// What a token leads to; a merged one by its first.
-    pub(super) fn lean(&self, token: Token) -> Lean {
-        match self.word(self.first(token)).0 {
-            Kind::Position | Kind::Offset | Kind::Pitch | Kind::Drum | Kind::Velocity => Lean::Note,
+    /// Grid positions of a 4/4 bar.
+    pub(super) fn positions(&self) -> u16 {
+        self.positions
+    }
+
+    /// The nearest grid position that notes can be at behind `token`, which is not merged, where it was
+    /// `nearest` before it.
+    pub(super) fn nearest(&self, token: Token, nearest: u16) -> u16 {
+        match self.word(token) {
+            (Kind::Position, position) => position + 1,
+            (Kind::Bar | Kind::BarStart | Kind::FillStart, _) => 0,
+            (Kind::Instrument, _) if self.by_cell => 0,
+            _ => nearest,
+        }
+    }
+
+    /// What a token leads to where notes can be at the grid position `nearest`; a merged one by its first.
+    pub(super) fn lean(&self, token: Token, nearest: u16) -> Lean {
+        let (kind, value) = self.word(self.first(token));
+        match kind {
+            Kind::Offset | Kind::Pitch | Kind::Drum | Kind::Velocity => Lean::Note,
+            Kind::Position => Lean::Later(value.saturating_sub(nearest)),
+            Kind::Shift => Lean::Later(value),
             // Where instruments are said by position, each has a note there.
             Kind::Instrument if !self.by_cell => Lean::Note,
             Kind::Bar
@@ -116,8 +140,7 @@ impl Words {
             | Kind::TrackEnd
             | Kind::FillEnd
             | Kind::Done
-            | Kind::Rest
-            | Kind::Shift => Lean::Rest,
+            | Kind::Rest => Lean::Rest,
             _ => Lean::Neither,
         }
     }
