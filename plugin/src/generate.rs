@@ -14,7 +14,7 @@ use famam_plugin::clip::{Clip, Origin};
 use famam_plugin::model::{ModelError, Source};
 use famam_shared::encoding::Conditioning;
 use famam_shared::engine::{self, Choice, Engine, EngineError};
-use famam_shared::generation::{GenerationError, Generator, Request};
+use famam_shared::generation::{GenerationError, Generator, Request, Verdict, retry};
 use famam_shared::instrument::{InstrumentSet, UnknownInstrument};
 use famam_shared::manifest::Manifest;
 use famam_shared::sampling;
@@ -52,13 +52,49 @@ pub struct Options {
     /// Draws among the k likeliest tokens; 0 is off
     #[arg(long)]
     top_k: Option<usize>,
+    /// Leaves out so many of the likeliest tokens before top-k counts
+    #[arg(long)]
+    top_k_offset: Option<usize>,
     /// Draws among the likeliest tokens that together reach this probability; 1 is off
     #[arg(long, value_parser = at_least_zero)]
     top_p: Option<f32>,
+    /// Draws among the tokens at least so many times as likely as the likeliest, 0 to 1; 0 is off
+    #[arg(long, value_parser = at_least_zero)]
+    min_p: Option<f32>,
+    /// What a bar loses that goes on repeating one 1, 2, 4 or 8 bars before, in nats a token: 1 to 5;
+    /// below 0 it is invited to; 0 is off
+    #[arg(long, allow_negative_numbers = true)]
+    repetition: Option<f32>,
+    /// What is left of that with each bar that lies between, 0 to 1
+    #[arg(long, value_parser = at_least_zero)]
+    repetition_decay: Option<f32>,
+    /// Divides the logits of tokens that were said before: 1.1 to 1.5; 1 is off
+    #[arg(long)]
+    token_penalty: Option<f32>,
+    /// More notes and fewer rests, in nats between the two: -3 to 3; 0 is neither
+    #[arg(long, allow_negative_numbers = true)]
+    more_notes: Option<f32>,
+    /// Filters of tokens that say when, in place of those above: temperature=0.8,top-k=5,top-k-offset=1,
+    /// top-p=0.9,min-p=0.1, each or some
+    #[arg(long)]
+    rhythm: Option<sampling::Filter>,
+    /// The same of pitches and drums
+    #[arg(long)]
+    pitch: Option<sampling::Filter>,
+    /// The same of velocities
+    #[arg(long)]
+    velocity: Option<sampling::Filter>,
+    /// Writes each bar by beam search of this width, 1 to 10, the same for every seed; 0 is off
+    #[arg(long)]
+    beam: Option<u8>,
     /// How much further the music goes where genre and instruments lead, at the cost of a second run
     /// of the model: 2 to 4; 1 is off
     #[arg(long, value_parser = guidance)]
     guidance: Option<f32>,
+    /// How often a piece is tried again, with another seed, that has music in less than half of its bars
+    /// or more than half of its notes in common with one of those before
+    #[arg(long, default_value_t = 0)]
+    retries: u32,
     /// Ends each piece with the bar in which this many tokens were drawn
     #[arg(long)]
     max_tokens: Option<usize>,
@@ -182,11 +218,25 @@ pub fn run(options: &Options) -> Result<(), GenerateError> {
         use std::hash::{BuildHasher, RandomState};
         RandomState::new().hash_one(0) % 9999 + 1
     });
+    let mut before = Vec::new();
     for seed in (0..options.count.max(1)).map(|i| first.wrapping_add(i)) {
-        let piece = generate(&*engine, Request { seed, ..request })?;
-        let path = options.path(seed);
-        write_file::write(&path, &midi::write(&piece.clip.score()))?;
+        let make = |seed| generate(&*engine, Request { seed, ..request });
+        let judge = |piece: &Piece| Verdict::of(&piece.clip.score(), &bars(&piece.clip), &before);
+        let tried = retry(seed, options.retries, make, judge)?;
+        let (piece, path) = (tried.result, options.path(seed));
+        let score = piece.clip.score();
+        write_file::write(&path, &midi::write(&score))?;
         report(&piece, &path, &*engine, options.threads);
+        if options.retries > 0 {
+            let Verdict { filled, own } = tried.verdict;
+            say(format_args!(
+                "  try {} of {}: score {:.2} (bars with music {filled:.2}, notes of its own {own:.2})",
+                tried.attempts,
+                options.retries.saturating_add(1),
+                tried.verdict.score(),
+            ));
+            before.push(score);
+        }
     }
     Ok(())
 }
@@ -205,7 +255,6 @@ impl Options {
             .map(InstrumentSet::parse)
             .transpose()?
             .map(|set| band::of(&set, &manifest.bands, genre));
-        let defaults = manifest.sampling;
         Ok(Request {
             conditioning: Conditioning {
                 genre,
@@ -216,14 +265,33 @@ impl Options {
             metre: self.metre,
             micros_per_quarter: (60e6 / self.tempo).round() as u32,
             seed: 0,
-            sampling: sampling::Settings {
-                temperature: self.temperature.unwrap_or(defaults.temperature),
-                top_k: self.top_k.unwrap_or(defaults.top_k),
-                top_p: self.top_p.unwrap_or(defaults.top_p).min(1.0),
-                guidance: self.guidance.unwrap_or(defaults.guidance),
-            },
+            sampling: self.sampling(manifest.sampling),
             max_tokens: self.max_tokens,
         })
+    }
+
+    /// How tokens are drawn: as the model's settings say where nothing else is asked.
+    fn sampling(&self, defaults: sampling::Settings) -> sampling::Settings {
+        sampling::Settings {
+            temperature: self.temperature.unwrap_or(defaults.temperature),
+            top_k: self.top_k.unwrap_or(defaults.top_k),
+            top_k_offset: self.top_k_offset.unwrap_or(defaults.top_k_offset),
+            top_p: self.top_p.unwrap_or(defaults.top_p).min(1.0),
+            min_p: self.min_p.unwrap_or(defaults.min_p),
+            guidance: self.guidance.unwrap_or(defaults.guidance),
+            token_penalty: self.token_penalty.unwrap_or(defaults.token_penalty),
+            repetition: sampling::Repetition {
+                strength: self.repetition.unwrap_or(defaults.repetition.strength),
+                decay: self.repetition_decay.unwrap_or(defaults.repetition.decay),
+            },
+            more_notes: self.more_notes.unwrap_or(defaults.more_notes),
+            kinds: sampling::Kinds {
+                rhythm: self.rhythm.unwrap_or(defaults.kinds.rhythm),
+                pitch: self.pitch.unwrap_or(defaults.kinds.pitch),
+                velocity: self.velocity.unwrap_or(defaults.kinds.velocity),
+            },
+            beam: self.beam.unwrap_or(defaults.beam),
+        }
     }
 
     /// The file for `seed`.
@@ -237,6 +305,13 @@ impl Options {
             None => self.output_dir.join(format!("{}-{seed}.mid", self.prefix)),
         }
     }
+}
+
+/// The time of each bar of a clip.
+fn bars(clip: &Clip) -> Vec<std::ops::Range<Ticks>> {
+    let length = clip.metre.bar().0;
+    let at = |bar: u32| Ticks(bar * length);
+    (0..clip.bars).map(|bar| at(bar)..at(bar + 1)).collect()
 }
 
 struct Piece {

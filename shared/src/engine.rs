@@ -48,6 +48,14 @@ pub trait Stream: Send {
     ///
     /// [`Ends::split`]: crate::architecture::Ends::split
     fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError>;
+    /// Has each row go on from what row `rows[row]` holds now, tokens and conditions.
+    ///
+    /// # Errors
+    /// Another number of rows than the stream's, a row that it lacks, [`EngineError::Fixed`] where an
+    /// engine cannot do it.
+    fn reorder(&mut self, _rows: &[usize]) -> Result<(), EngineError> {
+        Err(EngineError::Fixed)
+    }
     /// Forgets all tokens, not what they are conditioned on.
     fn clear(&mut self);
     /// Tokens in the cache of `row`.
@@ -158,6 +166,9 @@ pub enum EngineError {
         /// Rows given.
         rows: usize,
     },
+    /// Rows that should go on from others, in an engine that cannot copy them.
+    #[error("this engine cannot copy the rows of a stream: take another for beam search")]
+    Fixed,
     /// Nothing to run.
     #[error("a run needs at least one token")]
     NoToken,

@@ -31,12 +31,15 @@ use crate::encoding::{
 };
 use crate::engine::{Engine, EngineError, Stream};
 use crate::instrument::Instrument;
-use crate::sampling::{self, Candidates};
+use crate::sampling::{self, Biases, Candidates, Words};
 use crate::score::{Metre, Note, Score};
 
+mod beam;
 mod fill;
+mod retries;
 
 pub use fill::fill_in;
+pub use retries::{GOOD_ENOUGH, Tried, Verdict, retry};
 
 /// Tokens that a prompt is run in at once; between two chunks it can be cancelled.
 pub const PROMPT_CHUNK: usize = 128;
@@ -89,6 +92,12 @@ pub enum GenerationError {
     /// The bundle's encoding cannot be built.
     #[error("the model's encoding cannot be used ({0}); export the model again")]
     Settings(#[from] SettingsError),
+    /// [`fill_in`] was asked for by beam search.
+    #[error("beam search writes bars in their order: fill in with a beam of 0")]
+    Beam,
+    /// A setting of sampling that makes no sense.
+    #[error("notes cannot be drawn so: {0}")]
+    Sampling(#[from] sampling::SettingsError),
     /// A genre that the model does not know, or a head that its grammar refuses.
     #[error("the request cannot be said to this model: {0}")]
     Request(#[from] DecodeError),
@@ -151,12 +160,17 @@ pub struct Generator {
     /// Tokens drawn.
     drawn: usize,
     rng: ChaCha8Rng,
-    /// The head's, and with guidance another that says nothing: a row of the stream for each.
+    /// The head's, and with guidance another that says nothing: a row of the stream for each. In beam
+    /// search the same again and again.
     conditionings: Vec<Conditioning>,
+    /// Rows of one sequence.
+    voices: usize,
     /// Of each row after the last token that was run, `[vocabulary]`; the first is what is drawn from.
     logits: Vec<Vec<f32>>,
     allowed: TokenSet,
     candidates: Candidates,
+    /// What moves logits by what was said.
+    biases: Biases,
     started: bool,
     ended: bool,
 }
@@ -168,6 +182,7 @@ impl Generator {
         request: Request,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, GenerationError> {
+        request.sampling.check()?;
         let manifest = engine.manifest();
         let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
         let state = encoding.bar_state(request.metre, request.micros_per_quarter);
@@ -184,6 +199,8 @@ impl Generator {
         if guidance > 1.0 && guidance.is_finite() && head != free {
             conditionings.push(Conditioning::default());
         }
+        let voices = conditionings.len();
+        let conditionings = conditionings.repeat(beam::sequences(&request.sampling));
         let rows = conditionings.len();
         let stream = engine
             .open(rows, manifest.context.tokens)
@@ -228,10 +245,12 @@ impl Generator {
             drawn: 0,
             rng: bar_rng(request.seed, 0),
             conditionings,
+            voices,
             logits: vec![Vec::new(); rows],
             ends: manifest.architecture.ends(),
             allowed: TokenSet::new(size),
             candidates: Candidates::default(),
+            biases: Biases::new(&request.sampling, Arc::new(Words::new(&*encoding))),
             started: false,
             ended: request.bars == 0,
             encoding,
@@ -258,7 +277,8 @@ impl Generator {
 
     /// Runs `tokens` after what is in every row's cache.
     fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
-        self.run(&[tokens, tokens][..self.conditionings.len()])
+        self.biases.read(&self.encoding.expand(tokens));
+        self.run(&vec![tokens; self.conditionings.len()])
     }
 
     /// Runs tokens after what is in each row's cache; keeps the last ones' logits, guided.
@@ -281,8 +301,16 @@ impl Generator {
                 Err(source) => return Err(self.engine_error(source)),
             }
         }
-        if let [logits, free] = &mut self.logits[..] {
-            sampling::guide(logits, free, self.request.sampling.guidance);
+        for (sequence, row) in self
+            .logits
+            .chunks_mut(self.voices)
+            .zip((0..).step_by(self.voices))
+        {
+            if let [logits, free] = sequence
+                && !rows[row].is_empty()
+            {
+                sampling::guide(logits, free, self.request.sampling.guidance);
+            }
         }
         Ok(())
     }
@@ -320,6 +348,8 @@ impl Generator {
             (self.encoding.merge(&stream).into_owned(), head.len())
         };
         let prompts: Vec<(Vec<Token>, usize)> = self.conditionings.iter().map(prompt).collect();
+        self.biases.clear();
+        self.biases.read(music);
         self.grammar = self.encoding.grammar();
         prompts[0]
             .0
@@ -349,6 +379,17 @@ impl Generator {
 
     /// Draws the next token. A window that must end takes the first chance to.
     fn draw(&mut self, must_end: bool) -> Option<Token> {
+        let only = self.offer(0, must_end);
+        if only.is_some() {
+            return only;
+        }
+        let class = |token| self.biases.words().class(token);
+        self.candidates.filter(&self.request.sampling, class);
+        self.candidates.draw(&mut self.rng)
+    }
+
+    /// The only token that may come next, or the candidates by the logits of `row`.
+    fn offer(&mut self, row: usize, must_end: bool) -> Option<Token> {
         let (bar, end) = (self.encoding.special().bar, self.end());
         self.grammar.allowed(&mut self.allowed);
         if self.opened < self.current_bars && self.allowed.contains(bar) {
@@ -369,9 +410,15 @@ impl Generator {
             }
             self.allowed.subtract(&self.merged);
         }
-        self.candidates.fill(&self.logits[0], &self.allowed);
-        self.candidates.filter(&self.request.sampling);
-        self.candidates.draw(&mut self.rng)
+        let (logits, biases) = (&self.logits[row], &self.biases);
+        match biases.is_empty() {
+            true => self.candidates.fill(logits, &self.allowed),
+            false => {
+                let moved = |token, logit| biases.moved(token, logit);
+                self.candidates.fill_by(logits, &self.allowed, moved);
+            }
+        }
+        None
     }
 
     /// Begins a window with its first BAR, and in a stream's first metre and tempo.
@@ -404,6 +451,28 @@ impl Generator {
         // Beside the note that has begun, what the other bars of a track need at least.
         let reserve = RESERVE + 3 * (self.current_bars - 1);
         let limit = self.context.tokens.saturating_sub(reserve);
+        match self.request.sampling.beam {
+            0 => self.draw_window(limit)?,
+            _ => self.search(limit)?,
+        }
+        let tokens = std::mem::take(&mut self.current);
+        let bar = self.encoding.special().bar;
+        for tokens in (self.encoding.bar_by_bar(&tokens)).chunk_by(|_, &next| next != bar) {
+            self.encoding.decode_bar(tokens, &mut self.bars);
+            self.written.push_back(tokens.to_vec());
+        }
+        self.kept.push(tokens);
+        self.index += self.current_bars as u32;
+        self.rng = bar_rng(self.request.seed, self.index);
+        self.ended |= self.index >= self.request.bars;
+        if self.ended {
+            self.bars.finish();
+        }
+        Ok(())
+    }
+
+    /// Draws a window that has begun to its end, which it takes where the cache has `limit` tokens.
+    fn draw_window(&mut self, limit: usize) -> Result<(), GenerationError> {
         loop {
             if self.len() >= limit && !self.kept.is_empty() {
                 self.prompt(self.kept.len() / 2)?;
@@ -426,19 +495,6 @@ impl Generator {
             self.current
                 .extend_from_slice(&self.encoding.expand(&[token]));
             self.append(&[token])?;
-        }
-        let tokens = std::mem::take(&mut self.current);
-        let bar = self.encoding.special().bar;
-        for tokens in (self.encoding.bar_by_bar(&tokens)).chunk_by(|_, &next| next != bar) {
-            self.encoding.decode_bar(tokens, &mut self.bars);
-            self.written.push_back(tokens.to_vec());
-        }
-        self.kept.push(tokens);
-        self.index += self.current_bars as u32;
-        self.rng = bar_rng(self.request.seed, self.index);
-        self.ended |= self.index >= self.request.bars;
-        if self.ended {
-            self.bars.finish();
         }
         Ok(())
     }

@@ -1,16 +1,31 @@
 //! Sampling: logits to a token, through a chain of filters.
 //!
 //! 1. With guidance, [`guide`] moves the logits away from those of unconditioned music.
-//! 1. The tokens that may come at all (grammar and request) become [`Candidates`].
+//! 1. [`Biases`] move them by what the music has said so far, and towards notes or rests.
+//! 1. The tokens that may come at all (grammar and request) become [`Candidates`], of which the filters
+//!    of [`Settings`] leave the likeliest.
 //!
 //! Everything is fixed to the bit: ties fall to the lower token, exponentials come from `libm`, and
 //! random numbers from ChaCha8.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::Rng;
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
-use crate::encoding::{Token, TokenSet};
+mod biases;
+mod candidates;
+mod chain;
+mod repetition;
+mod words;
+
+pub use biases::Biases;
+pub use candidates::Candidates;
+pub use chain::{Filter, Kinds, UnknownFilter};
+pub use repetition::Repetition;
+pub use words::{Class, Words};
+
+/// The widest beam.
+pub const MAX_BEAM: u8 = 10;
 
 /// How a token is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,20 +34,120 @@ pub struct Settings {
     pub temperature: f32,
     /// Keeps the `k` likeliest tokens; 0 is off.
     pub top_k: usize,
+    /// Leaves out so many of the likeliest tokens before top-k counts, but never all: music that does
+    /// what is less expected.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub top_k_offset: usize,
     /// Keeps the likeliest tokens whose probabilities first reach `p`; 1 is off.
     pub top_p: f32,
+    /// Keeps the tokens at least so many times as likely as the likeliest (Nguyen et al., "Min-p
+    /// Sampling", 2024, section 3); 0 is off.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_p: f32,
     /// How much further the logits go from those of unconditioned music than conditions lead, see
     /// [`guide`]; 1 is off, and what is below counts as 1.
-    #[serde(default = "off", skip_serializing_if = "is_off")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub guidance: f32,
+    /// What holds for some kinds of tokens in place of the five filters.
+    #[serde(default, skip_serializing_if = "Kinds::is_empty")]
+    pub kinds: Kinds,
+    /// Divides the logit of each token that the model still sees, where it is positive, and multiplies
+    /// it where it is negative (Keskar et al., "CTRL", 2019, section 4.1, which divides both); 1 is off.
+    /// Tokens that end a cell, a bar or a piece are left alone.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub token_penalty: f32,
+    /// What bars that repeat others lose.
+    #[serde(default, skip_serializing_if = "Repetition::is_off")]
+    pub repetition: Repetition,
+    /// More notes, fewer rests: so many nats lie between tokens that begin notes and tokens that end a
+    /// cell or a bar, half of them on each side, and where a token moves on in time it lies between them by
+    /// the share of a 4/4 bar that it leaves out; below 0 fewer notes, 0 is off.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_notes: f32,
+    /// Writes each bar by beam search of this width, without filters and seed; 0 is off.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub beam: u8,
 }
 
-fn off() -> f32 {
+fn one() -> f32 {
     1.0
 }
 
-fn is_off(guidance: &f32) -> bool {
-    *guidance == off()
+fn is_one(value: &f32) -> bool {
+    *value == one()
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_k_offset: 0,
+            top_p: 0.97,
+            min_p: 0.0,
+            guidance: one(),
+            kinds: Kinds::default(),
+            token_penalty: one(),
+            repetition: Repetition::default(),
+            more_notes: 0.0,
+            beam: 0,
+        }
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}: {expected}")]
+pub struct SettingsError {
+    /// The setting.
+    pub field: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What would be right.
+    pub expected: &'static str,
+}
+
+/// Refuses a `value` outside of `range`, and one that is no number.
+fn within<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+    expected: &'static str,
+) -> Result<(), SettingsError> {
+    match range.contains(&value) {
+        true => Ok(()),
+        false => Err(SettingsError {
+            field,
+            value: value.to_string(),
+            expected,
+        }),
+    }
+}
+
+impl Settings {
+    /// Refuses a value that makes no sense, but no guidance, of which all that is none counts as off.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.chain().check()?;
+        self.kinds.check()?;
+        self.repetition.check()?;
+        within(
+            "token_penalty",
+            self.token_penalty,
+            1.0..=10.0,
+            "expected 1 (off) to 10",
+        )?;
+        within(
+            "more_notes",
+            self.more_notes,
+            -20.0..=20.0,
+            "expected -20 (fewer notes) to 20 (more), 0 for neither",
+        )?;
+        within("beam", self.beam, 0..=MAX_BEAM, "expected 0 (off) to 10")
+    }
 }
 
 /// Classifier-free guidance (Ho and Salimans 2022, equation 6, with their `w` one less than `guidance`):
@@ -41,201 +156,5 @@ fn is_off(guidance: &f32) -> bool {
 pub fn guide(logits: &mut [f32], free: &[f32], guidance: f32) {
     for (logit, free) in std::iter::zip(logits, free) {
         *logit = free + guidance * (*logit - free);
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 0.97,
-            guidance: off(),
-        }
-    }
-}
-
-/// The tokens that may come next, the likeliest first.
-#[derive(Debug, Default)]
-pub struct Candidates {
-    /// Tokens with their logits, descending, equal ones by token.
-    ranked: Vec<(Token, f32)>,
-}
-
-impl Candidates {
-    /// Starts anew with the tokens of `allowed` and their `logits` `[vocabulary]`. What is not a
-    /// number counts as impossible.
-    pub fn fill(&mut self, logits: &[f32], allowed: &TokenSet) {
-        self.ranked.clear();
-        let ranked = allowed.iter().map(|token| {
-            let logit = logits
-                .get(usize::from(token))
-                .copied()
-                .unwrap_or(f32::NEG_INFINITY);
-            (
-                token,
-                if logit.is_nan() {
-                    f32::NEG_INFINITY
-                } else {
-                    logit
-                },
-            )
-        });
-        self.ranked.extend(ranked);
-        self.ranked
-            .sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    }
-
-    /// Applies temperature, top-k and top-p, in this order.
-    pub fn filter(&mut self, settings: &Settings) {
-        if settings.temperature <= 0.0 {
-            self.ranked.truncate(1);
-            return;
-        }
-        self.temperature(settings.temperature);
-        self.top_k(settings.top_k);
-        self.top_p(settings.top_p);
-    }
-
-    fn temperature(&mut self, temperature: f32) {
-        for (_, logit) in &mut self.ranked {
-            *logit /= temperature;
-        }
-    }
-
-    fn top_k(&mut self, k: usize) {
-        if k > 0 {
-            self.ranked.truncate(k);
-        }
-    }
-
-    fn top_p(&mut self, p: f32) {
-        if p >= 1.0 {
-            return;
-        }
-        let (total, mut sum) = (self.weights().sum::<f64>(), 0.0);
-        let before = self.weights().take_while(|weight| {
-            sum += weight;
-            sum < f64::from(p) * total
-        });
-        let keep = before.count() + 1;
-        self.ranked.truncate(keep);
-    }
-
-    /// Unnormalized probabilities, the likeliest being 1.
-    fn weights(&self) -> impl Iterator<Item = f64> + '_ {
-        let greatest = self.ranked.first().map_or(0.0, |first| first.1);
-        self.ranked.iter().map(move |(_, logit)| {
-            // Equal infinities would give what is not a number.
-            if *logit == greatest {
-                1.0
-            } else {
-                libm::exp(f64::from(logit - greatest))
-            }
-        })
-    }
-
-    /// Draws a token by its probability; `None` where there is none to draw.
-    pub fn draw(&self, rng: &mut ChaCha8Rng) -> Option<Token> {
-        // 53 random bits fill a double's fraction.
-        let uniform = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-        let mut left = uniform * self.weights().sum::<f64>();
-        let drawn = self.weights().position(|weight| {
-            left -= weight;
-            left < 0.0
-        });
-        // Rounding may leave a rest beyond the last.
-        let drawn = drawn.unwrap_or(self.ranked.len().saturating_sub(1));
-        self.ranked.get(drawn).map(|(token, _)| *token)
-    }
-
-    /// The tokens left, the likeliest first.
-    pub fn tokens(&self) -> impl Iterator<Item = Token> + '_ {
-        self.ranked.iter().map(|(token, _)| *token)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand_chacha::rand_core::SeedableRng;
-
-    use super::*;
-
-    fn candidates(logits: &[f32], settings: &Settings) -> Candidates {
-        let mut allowed = TokenSet::new(logits.len());
-        allowed.insert_range(0..logits.len() as Token);
-        let mut candidates = Candidates::default();
-        candidates.fill(logits, &allowed);
-        candidates.filter(settings);
-        candidates
-    }
-
-    const OFF: Settings = Settings {
-        temperature: 1.0,
-        top_k: 0,
-        top_p: 1.0,
-        guidance: 1.0,
-    };
-
-    #[test]
-    fn top_k_of_zero_is_off_and_ties_fall_to_the_lower_token() {
-        let logits = [1.0, 3.0, 3.0, f32::NAN, 2.0];
-        let all: Vec<_> = candidates(&logits, &OFF).tokens().collect();
-        assert_eq!(all, [1, 2, 4, 0, 3]);
-        let two: Vec<_> = candidates(&logits, &Settings { top_k: 2, ..OFF })
-            .tokens()
-            .collect();
-        assert_eq!(two, [1, 2]);
-        let greedy = Settings {
-            temperature: 0.0,
-            ..OFF
-        };
-        assert_eq!(
-            candidates(&logits, &greedy).tokens().collect::<Vec<_>>(),
-            [1]
-        );
-    }
-
-    #[test]
-    fn top_p_keeps_the_token_that_reaches_p() {
-        let logits: Vec<f32> = [0.5f32, 0.3, 0.15, 0.05].iter().map(|p| p.ln()).collect();
-        for (p, kept) in [
-            (0.0, 1),
-            (0.49, 1),
-            (0.51, 2),
-            (0.79, 2),
-            (0.81, 3),
-            (0.96, 4),
-            (1.0, 4),
-        ] {
-            let left = candidates(&logits, &Settings { top_p: p, ..OFF })
-                .tokens()
-                .count();
-            assert_eq!(left, kept, "top-p {p}");
-        }
-    }
-
-    #[test]
-    fn draws_follow_the_probabilities() {
-        let probabilities = [0.5f32, 0.3, 0.15, 0.05];
-        let logits: Vec<f32> = probabilities.iter().map(|p| p.ln()).collect();
-        let candidates = candidates(&logits, &OFF);
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let mut counts = [0u32; 4];
-        const DRAWS: u32 = 100_000;
-        for _ in 0..DRAWS {
-            counts[usize::from(candidates.draw(&mut rng).unwrap())] += 1;
-        }
-        for (count, p) in counts.into_iter().zip(probabilities) {
-            // Five standard deviations of a binomial.
-            let deviation = (p * (1.0 - p) / DRAWS as f32).sqrt();
-            assert!((count as f32 / DRAWS as f32 - p).abs() < 5.0 * deviation);
-        }
-    }
-
-    #[test]
-    fn nothing_allowed_draws_nothing() {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        assert_eq!(Candidates::default().draw(&mut rng), None);
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Job {
         instance: InstanceId,
         id: u64,
         source: Source,
-        request: Request,
+        request: Box<Request>,
         groups: [bool; 6],
         cancel: Arc<AtomicBool>,
     },
@@ -167,7 +167,7 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
                     *genre = 0;
                 }
                 *instruments = band::of_groups(groups, &manifest.bands, *genre);
-                guarded(|| Generator::new(&*engine, request, cancel))?.map_err(|e| e.to_string())
+                guarded(|| Generator::new(&*engine, *request, cancel))?.map_err(|e| e.to_string())
             });
             match generator {
                 Ok(generator) => queue.push_back(Running {

@@ -306,7 +306,7 @@ impl Member {
                 instance,
                 id,
                 source,
-                request,
+                request: Box::new(request),
                 groups: shape.groups,
                 cancel,
             })

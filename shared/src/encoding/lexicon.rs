@@ -249,7 +249,7 @@ impl Lexicon {
     }
 
     /// What a token says; `None` where it is none.
-    pub(super) fn word(&self, token: Token) -> Option<(Kind, u16)> {
+    pub(crate) fn word(&self, token: Token) -> Option<(Kind, u16)> {
         self.words.get(usize::from(token)).copied()
     }
 

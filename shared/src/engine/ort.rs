@@ -15,7 +15,7 @@ use ort::value::Tensor;
 use parking_lot::Mutex;
 
 use super::recurrent::{self, Recurrent};
-use super::rows::{Inputs, Rows, carry};
+use super::rows::{Inputs, Rows, carry, copy_rows};
 use super::{Engine, EngineError, Stream, library};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
@@ -323,6 +323,19 @@ impl Stream for OrtStream {
         self.rows.condition(conditions)?;
         self.bind_conditions()
             .map_err(|error| failed("take conditions", error))
+    }
+
+    fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        self.rows.reorder(rows)?;
+        for cache in &mut self.caches.tensors {
+            copy_rows(cache.extract_tensor_mut().1, rows);
+        }
+        self.rows.mark(self.caches.kpos.extract_tensor_mut().1);
+        if self.conditions.is_some() {
+            self.bind_conditions()
+                .map_err(|error| failed("take conditions", error))?;
+        }
+        Ok(())
     }
 
     fn clear(&mut self) {

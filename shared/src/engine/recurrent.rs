@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use ndarray::ArrayView3;
 
-use super::rows::Rows;
+use super::rows::{Rows, copy_rows};
 use super::{EngineError, Stream};
 use crate::encoding::Token;
 use crate::manifest::Manifest;
@@ -104,6 +104,14 @@ impl<G: Graph> Stream for Recurrent<G> {
 
     fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
         self.rows.condition(conditions)
+    }
+
+    fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        self.rows.reorder(rows)?;
+        self.state
+            .iter_mut()
+            .for_each(|state| copy_rows(state, rows));
+        Ok(())
     }
 
     fn clear(&mut self) {

@@ -93,6 +93,20 @@ impl Rows {
         }
     }
 
+    /// See [`super::Stream::reorder`].
+    pub(super) fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        let batch = self.batch();
+        if rows.len() != batch || rows.iter().any(|&row| row >= batch) {
+            let rows = rows.iter().map(|&row| row + 1).fold(rows.len(), usize::max);
+            return Err(EngineError::Batch { batch, rows });
+        }
+        self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
+        if let Some(all) = &mut self.conditions {
+            *all = rows.iter().map(|&row| all[row].clone()).collect();
+        }
+        Ok(())
+    }
+
     pub(super) fn batch(&self) -> usize {
         self.lengths.len()
     }
@@ -238,6 +252,16 @@ pub(super) fn carry(from: &[f32], to: &mut [f32], rows: usize) {
         .zip(to.chunks_exact_mut(to_size))
     {
         to[..size].copy_from_slice(&from[..size]);
+    }
+}
+
+/// Has each of the rows in `numbers`, `rows.len()` of one size, become a copy of row `rows[row]`.
+pub(super) fn copy_rows(numbers: &mut [f32], rows: &[usize]) {
+    let size = numbers.len() / rows.len().max(1);
+    let others = rows.iter().enumerate().filter(|(to, from)| to != *from);
+    let others = others.map(|(to, &from)| (to, numbers[from * size..][..size].to_vec()));
+    for (to, copy) in others.collect::<Vec<_>>() {
+        numbers[to * size..][..size].copy_from_slice(&copy);
     }
 }
 

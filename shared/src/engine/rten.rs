@@ -9,7 +9,7 @@ use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
 use super::recurrent::{self, Recurrent};
-use super::rows::{Inputs, Rows, carry};
+use super::rows::{Inputs, Rows, carry, copy_rows};
 use super::{Engine, EngineError, Stream};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
@@ -250,6 +250,19 @@ impl Stream for RtenStream {
 
     fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
         self.rows.condition(conditions)
+    }
+
+    fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        self.rows.reorder(rows)?;
+        for cache in &mut self.caches {
+            // What a run gave may lie in another order than it is said in.
+            if cache.data_mut().is_none() {
+                *cache = cache.to_contiguous().to_tensor();
+            }
+            copy_rows(cache.data_mut().unwrap_or_default(), rows);
+        }
+        self.rows.mark(&mut self.kpos);
+        Ok(())
     }
 
     fn clear(&mut self) {

@@ -34,6 +34,9 @@ pub fn fill_in(
     open: &dyn Fn(u32, Instrument) -> bool,
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
+    if request.sampling.beam > 0 {
+        return Err(GenerationError::Beam);
+    }
     let mut generator = Generator::new(engine, request, cancel)?;
     let (window, fills) = (generator.encoding.window_bars(), generator.encoding.fills());
     if window.is_none() && !fills {
