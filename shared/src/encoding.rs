@@ -47,7 +47,7 @@ pub use lexicon::Lexicon;
 pub use merged::Merged;
 pub use merges::{Merges, Pair};
 
-use lexicon::Kind;
+pub(crate) use lexicon::Kind;
 
 /// One token: an index into the vocabulary of an encoding.
 pub type Token = u16;

@@ -33,8 +33,11 @@ use crate::engine::{Engine, EngineError, Stream};
 use crate::instrument::Instrument;
 use crate::sampling::{self, Candidates};
 use crate::score::{Metre, Note, Score};
+use steer::Steer;
 
 mod fill;
+pub mod song;
+mod steer;
 
 pub use fill::fill_in;
 
@@ -103,6 +106,9 @@ pub enum GenerationError {
         /// The window's first bar, from 0.
         bar: u32,
     },
+    /// A song that this model cannot write.
+    #[error("writing a song: {0}")]
+    Song(#[from] song::SongError),
     /// The caller asked it to stop.
     #[error("cancelled")]
     Cancelled,
@@ -119,10 +125,12 @@ pub struct Generator {
     ends: Ends,
     /// The context in tokens and bars.
     context: crate::manifest::Context,
-    /// Metre and tempo of every bar.
-    state: BarState,
-    /// The metre as the encoding says it.
-    metre: Metre,
+    /// Metre and tempo of each bar; those behind the last go on as it does.
+    states: Vec<BarState>,
+    /// The number of the first bar that is written; those before it are known.
+    first: u32,
+    /// What else is asked of what is written.
+    steer: Option<Steer>,
     /// Bars of a window: one, where the encoding says each bar by itself.
     window: usize,
     /// Tokens that a clip has no use for: the piece's end, changes of metre and tempo, and bars that
@@ -211,8 +219,9 @@ impl Generator {
             request,
             cancel,
             context: manifest.context,
-            state,
-            metre: encoding.lexicon().metre(state),
+            states: vec![state],
+            first: 0,
+            steer: None,
             window: encoding.window_bars().unwrap_or(1),
             excluded,
             merged,
@@ -305,8 +314,11 @@ impl Generator {
             .flatten()
             .copied()
             .collect();
+        let first = self.state(self.index as usize - keep * self.window);
+        self.conditionings[0].metre = Some(first.metre);
+        self.conditionings[0].tempo = Some(first.tempo);
         let given = &self.conditionings[0];
-        let stream = self.encoding.begun_with(given, &body, self.state, 0);
+        let stream = self.encoding.begun_with(given, &body, first, 0);
         let head = self.encoding.head(given).len();
         let music = stream.and_then(|stream| stream.get(head..).map(<[Token]>::to_vec));
         self.begin_with(&music.unwrap_or_default())
@@ -347,6 +359,11 @@ impl Generator {
         }
     }
 
+    /// What is in force in bar `index`.
+    fn state(&self, index: usize) -> BarState {
+        self.states[index.min(self.states.len() - 1)]
+    }
+
     /// Draws the next token. A window that must end takes the first chance to.
     fn draw(&mut self, must_end: bool) -> Option<Token> {
         let (bar, end) = (self.encoding.special().bar, self.end());
@@ -360,6 +377,12 @@ impl Generator {
         if may_end && end != bar {
             self.allowed.remove(bar);
             self.allowed.insert(end);
+        }
+        let lexicon = self.encoding.lexicon();
+        if let Some(steer) = &self.steer {
+            self.allowed.subtract(&self.merged);
+            steer.mask(lexicon, &mut self.allowed, !must_end);
+            steer.lean(lexicon, &mut self.logits[0]);
         }
         if must_end {
             let mut endings = [end].into_iter().chain(self.endings.iter().copied());
@@ -379,12 +402,20 @@ impl Generator {
         let bar = self.encoding.special().bar;
         let left = self.request.bars.saturating_sub(self.index) as usize;
         (self.current_bars, self.opened) = (left.clamp(1, self.window), 1);
-        self.current = vec![bar];
+        let index = self.index as usize;
+        let (state, before) = (self.state(index), index.checked_sub(1));
+        let before = before.map(|before| self.state(before));
+        let stated = self.encoding.lexicon().said(state);
+        let changed = |token: &Token| {
+            before.is_none_or(|before| ![before.metre, before.tempo].contains(token))
+        };
+        self.current = [bar].into_iter().chain(stated.filter(changed)).collect();
+        if let Some(steer) = &mut self.steer {
+            steer.begin_bar(self.index);
+        }
         if !self.started {
             self.started = true;
-            self.current
-                .extend(self.encoding.lexicon().said(self.state));
-            return self.prompt(0);
+            return self.prompt(self.kept.len());
         }
         let most = match self.window {
             1 => self.context.bars,
@@ -394,8 +425,11 @@ impl Generator {
         if self.kept.len() >= most {
             return self.prompt(self.kept.len() / 2);
         }
-        self.grammar.accept(bar)?;
-        self.append(&[bar])
+        let stated = self.current.clone();
+        stated
+            .iter()
+            .try_for_each(|&token| self.grammar.accept(token))?;
+        self.append(&stated)
     }
 
     /// Writes one window to its end, up to the next BAR.
@@ -423,6 +457,9 @@ impl Generator {
                 break;
             }
             self.grammar.accept(token)?;
+            if let Some(steer) = &mut self.steer {
+                steer.accept(self.encoding.lexicon(), token);
+            }
             self.current
                 .extend_from_slice(&self.encoding.expand(&[token]));
             self.append(&[token])?;
@@ -446,9 +483,10 @@ impl Generator {
     /// The next bar whose notes have all ended.
     fn hand_out(&mut self) -> Option<GeneratedBar> {
         let content = self.bars.next()?;
+        let index = self.first + self.handed_out.len() as u32;
         let bar = GeneratedBar {
-            index: self.handed_out.len() as u32,
-            metre: self.metre,
+            index,
+            metre: self.encoding.lexicon().metre(self.state(index as usize)),
             tokens: self.written.pop_front().unwrap_or_default(),
             notes: content.notes.clone(),
         };
