@@ -33,10 +33,13 @@ use crate::engine::{Engine, EngineError, Stream};
 use crate::instrument::Instrument;
 use crate::sampling::{self, Biases, Candidates, Words};
 use crate::score::{Metre, Note, Score};
+use steer::Steer;
 
 mod beam;
 mod fill;
 mod retries;
+pub mod song;
+mod steer;
 
 pub use fill::fill_in;
 pub use retries::{GOOD_ENOUGH, Tried, Verdict, retry};
@@ -112,6 +115,9 @@ pub enum GenerationError {
         /// The window's first bar, from 0.
         bar: u32,
     },
+    /// A song that this model cannot write.
+    #[error("writing a song: {0}")]
+    Song(#[from] song::SongError),
     /// The caller asked it to stop.
     #[error("cancelled")]
     Cancelled,
@@ -128,10 +134,12 @@ pub struct Generator {
     ends: Ends,
     /// The context in tokens and bars.
     context: crate::manifest::Context,
-    /// Metre and tempo of every bar.
-    state: BarState,
-    /// The metre as the encoding says it.
-    metre: Metre,
+    /// Metre and tempo of each bar; those behind the last go on as it does.
+    states: Vec<BarState>,
+    /// The number of the first bar that is written; those before it are known.
+    first: u32,
+    /// What else is asked of what is written.
+    steer: Option<Steer>,
     /// Bars of a window: one, where the encoding says each bar by itself.
     window: usize,
     /// Tokens that a clip has no use for: the piece's end, changes of metre and tempo, and bars that
@@ -228,8 +236,9 @@ impl Generator {
             request,
             cancel,
             context: manifest.context,
-            state,
-            metre: encoding.lexicon().metre(state),
+            states: vec![state],
+            first: 0,
+            steer: None,
             window: encoding.window_bars().unwrap_or(1),
             excluded,
             merged,
@@ -333,11 +342,23 @@ impl Generator {
             .flatten()
             .copied()
             .collect();
+        let first = self.state(self.index as usize - keep * self.window);
+        self.give(Conditioning {
+            metre: Some(first.metre),
+            tempo: Some(first.tempo),
+            ..self.conditionings[0]
+        });
         let given = &self.conditionings[0];
-        let stream = self.encoding.begun_with(given, &body, self.state, 0);
+        let stream = self.encoding.begun_with(given, &body, first, 0);
         let head = self.encoding.head(given).len();
         let music = stream.and_then(|stream| stream.get(head..).map(<[Token]>::to_vec));
         self.begin_with(&music.unwrap_or_default())
+    }
+
+    /// Has all sequences say these conditions from the next prompt on.
+    fn give(&mut self, conditioning: Conditioning) {
+        let given = self.conditionings.iter_mut().step_by(self.voices);
+        given.for_each(|given| *given = conditioning);
     }
 
     /// Fills the cache anew: each row's head, and behind it `music`, nothing of which is merged yet.
@@ -377,6 +398,11 @@ impl Generator {
         }
     }
 
+    /// What is in force in bar `index`.
+    fn state(&self, index: usize) -> BarState {
+        self.states[index.min(self.states.len() - 1)]
+    }
+
     /// Draws the next token. A window that must end takes the first chance to.
     fn draw(&mut self, must_end: bool) -> Option<Token> {
         let only = self.offer(0, must_end);
@@ -402,6 +428,12 @@ impl Generator {
             self.allowed.remove(bar);
             self.allowed.insert(end);
         }
+        let lexicon = self.encoding.lexicon();
+        if let Some(steer) = &self.steer {
+            self.allowed.subtract(&self.merged);
+            steer.mask(lexicon, &mut self.allowed, !must_end);
+            steer.lean(lexicon, &mut self.logits[row]);
+        }
         if must_end {
             let mut endings = [end].into_iter().chain(self.endings.iter().copied());
             let ending = endings.find(|&token| self.allowed.contains(token));
@@ -426,12 +458,20 @@ impl Generator {
         let bar = self.encoding.special().bar;
         let left = self.request.bars.saturating_sub(self.index) as usize;
         (self.current_bars, self.opened) = (left.clamp(1, self.window), 1);
-        self.current = vec![bar];
+        let index = self.index as usize;
+        let (state, before) = (self.state(index), index.checked_sub(1));
+        let before = before.map(|before| self.state(before));
+        let stated = self.encoding.lexicon().said(state);
+        let changed = |token: &Token| {
+            before.is_none_or(|before| ![before.metre, before.tempo].contains(token))
+        };
+        self.current = [bar].into_iter().chain(stated.filter(changed)).collect();
+        if let Some(steer) = &mut self.steer {
+            steer.begin_bar(self.index);
+        }
         if !self.started {
             self.started = true;
-            self.current
-                .extend(self.encoding.lexicon().said(self.state));
-            return self.prompt(0);
+            return self.prompt(self.kept.len());
         }
         let most = match self.window {
             1 => self.context.bars,
@@ -441,8 +481,11 @@ impl Generator {
         if self.kept.len() >= most {
             return self.prompt(self.kept.len() / 2);
         }
-        self.grammar.accept(bar)?;
-        self.append(&[bar])
+        let stated = self.current.clone();
+        stated
+            .iter()
+            .try_for_each(|&token| self.grammar.accept(token))?;
+        self.append(&stated)
     }
 
     /// Writes one window to its end, up to the next BAR.
@@ -492,6 +535,9 @@ impl Generator {
                 break;
             }
             self.grammar.accept(token)?;
+            if let Some(steer) = &mut self.steer {
+                steer.accept(self.encoding.lexicon(), token);
+            }
             self.current
                 .extend_from_slice(&self.encoding.expand(&[token]));
             self.append(&[token])?;
@@ -502,9 +548,10 @@ impl Generator {
     /// The next bar whose notes have all ended.
     fn hand_out(&mut self) -> Option<GeneratedBar> {
         let content = self.bars.next()?;
+        let index = self.first + self.handed_out.len() as u32;
         let bar = GeneratedBar {
-            index: self.handed_out.len() as u32,
-            metre: self.metre,
+            index,
+            metre: self.encoding.lexicon().metre(self.state(index as usize)),
             tokens: self.written.pop_front().unwrap_or_default(),
             notes: content.notes.clone(),
         };

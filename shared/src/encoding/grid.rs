@@ -88,7 +88,7 @@ pub struct Grid {
 }
 
 /// Where an instrument's cell stands in a bar.
-pub(super) fn order(instrument: Instrument) -> u16 {
+pub(crate) fn order(instrument: Instrument) -> u16 {
     let index = u16::from(instrument.index());
     match instrument.class() {
         _ if instrument.is_drums() => 0,

@@ -233,18 +233,18 @@ impl Lexicon {
     }
 
     /// Whether a velocity holds on for what an instrument plays in a bar.
-    pub(super) fn keeps_velocities(&self) -> bool {
+    pub(crate) fn keeps_velocities(&self) -> bool {
         self.keeps_velocities
     }
 
     /// The tokens of a kind; empty where the encoding has none.
-    pub(super) fn run(&self, kind: Kind) -> Range<Token> {
+    pub(crate) fn run(&self, kind: Kind) -> Range<Token> {
         let (start, size) = self.runs[kind as usize];
         start..start + size
     }
 
     /// The token of a kind that the encoding has, for a value that the kind has.
-    pub(super) fn token(&self, kind: Kind, value: impl Into<u16>) -> Token {
+    pub(crate) fn token(&self, kind: Kind, value: impl Into<u16>) -> Token {
         self.runs[kind as usize].0 + value.into()
     }
 
@@ -300,7 +300,7 @@ impl Lexicon {
     }
 
     /// The duration with this index.
-    pub(super) fn duration_of(&self, index: u16) -> Ticks {
+    pub(crate) fn duration_of(&self, index: u16) -> Ticks {
         let positions = self.durations.get(usize::from(index)).copied();
         Ticks(positions.unwrap_or(1) * self.settings.position())
     }
@@ -483,7 +483,7 @@ impl Lexicon {
     }
 
     /// The quantization after which nothing is lost.
-    pub(super) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 

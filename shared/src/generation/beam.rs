@@ -9,6 +9,7 @@
 //!
 //! A further sequence of rows holds the cache of the best whole one, from which the next bar goes on.
 
+use super::steer::Steer;
 use super::{GenerationError, Generator};
 use crate::encoding::{Grammar, Token};
 use crate::sampling::{self, Biases};
@@ -28,6 +29,7 @@ pub(super) fn sequences(settings: &sampling::Settings) -> usize {
 struct Hypothesis {
     grammar: Box<dyn Grammar>,
     biases: Biases,
+    steer: Option<Steer>,
     /// BARs of the window that were said.
     opened: usize,
     /// What was said behind the window's beginning.
@@ -50,6 +52,7 @@ impl Hypothesis {
         Self {
             grammar: self.grammar.boxed_clone(),
             biases: self.biases.clone(),
+            steer: self.steer.clone(),
             tokens: [&self.tokens[..], &[token]].concat(),
             log,
             ..*self
@@ -79,6 +82,7 @@ impl Generator {
         let mut live = vec![Hypothesis {
             grammar: self.grammar.boxed_clone(),
             biases: self.biases.clone(),
+            steer: self.steer.clone(),
             opened: self.opened,
             tokens: Vec::new(),
             log: 0.0,
@@ -112,6 +116,9 @@ impl Generator {
                 hypothesis.grammar.accept(follower.token)?;
                 let biases = &mut hypothesis.biases;
                 biases.read(&self.encoding.expand(&[follower.token]));
+                if let Some(steer) = &mut hypothesis.steer {
+                    steer.accept(self.encoding.lexicon(), follower.token);
+                }
                 from[next.len()] = before.sequence;
                 hypothesis.sequence = next.len();
                 next.push(hypothesis);
@@ -172,6 +179,7 @@ impl Generator {
     fn exchange(&mut self, hypothesis: &mut Hypothesis) {
         std::mem::swap(&mut self.grammar, &mut hypothesis.grammar);
         std::mem::swap(&mut self.biases, &mut hypothesis.biases);
+        std::mem::swap(&mut self.steer, &mut hypothesis.steer);
         std::mem::swap(&mut self.opened, &mut hypothesis.opened);
     }
 

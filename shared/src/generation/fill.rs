@@ -16,7 +16,7 @@ use crate::instrument::Instrument;
 use crate::quantize::quantize;
 use crate::score::Score;
 
-mod cells;
+pub(super) mod cells;
 
 /// The score, quantized, with new music in those of its bars that `open` says, by their number and what
 /// plays them. Genre, seed, sampling and `max_tokens` are the request's; instruments, metres and
@@ -68,15 +68,15 @@ pub fn fill_in(
 }
 
 /// A piece in which some bars are replaced.
-struct Piece {
-    conditioning: Conditioning,
-    body: Body,
+pub(super) struct Piece {
+    pub(super) conditioning: Conditioning,
+    pub(super) body: Body,
     /// The tokens of each bar, as a body has them.
-    bars: Vec<Vec<Token>>,
+    pub(super) bars: Vec<Vec<Token>>,
 }
 
 /// The bars of a body or a part of one.
-fn bars(generator: &Generator, body: &[Token]) -> Vec<Vec<Token>> {
+pub(super) fn bars(generator: &Generator, body: &[Token]) -> Vec<Vec<Token>> {
     let bar = generator.encoding.special().bar;
     let bars = body.chunk_by(|_, &next| next != bar);
     bars.map(<[_]>::to_vec).collect()
@@ -173,7 +173,7 @@ impl Piece {
     ) -> Result<(), GenerationError> {
         generator.index = start as u32;
         generator.rng = bar_rng(generator.request.seed, generator.index);
-        generator.conditionings[0] = self.conditioning(from);
+        generator.give(self.conditioning(from));
         generator.begin_with(&stream[self.head(generator, from)..])
     }
 
@@ -201,6 +201,9 @@ impl Generator {
     /// Goes on with `token`, of which `stream` has what it was merged of.
     fn take(&mut self, token: Token, stream: &mut Vec<Token>) -> Result<(), GenerationError> {
         self.grammar.accept(token)?;
+        if let Some(steer) = &mut self.steer {
+            steer.accept(self.encoding.lexicon(), token);
+        }
         stream.extend_from_slice(&self.encoding.expand(&[token]));
         self.append(&[token])
     }

@@ -73,7 +73,11 @@ impl Pitches {
 
     /// Those from `low` to `high`, both included; none where `low` is above `high`.
     pub fn range(low: u8, high: u8) -> Self {
-        Self::from_fn(|pitch| (low..=high).contains(&pitch))
+        let (low, high) = (u32::from(low), u32::from(high.min(127)));
+        match low <= high {
+            true => Self(u128::MAX << low & u128::MAX >> (127 - high)),
+            false => Self::default(),
+        }
     }
 
     /// Those for which `holds`.
@@ -87,9 +91,20 @@ impl Pitches {
         pitch < 128 && self.0 >> pitch & 1 == 1
     }
 
+    /// How many they are.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// They, without so many of the highest.
+    pub fn without_highest(self, count: usize) -> Self {
+        let lower = |set: u128| set & !(1u128 << 127 >> set.leading_zeros().min(127));
+        Self((0..count.min(128)).fold(self.0, |set, _| lower(set)))
     }
 
     /// They, ascending.

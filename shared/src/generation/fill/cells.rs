@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Piece, bars};
-use crate::encoding::{Token, grid};
+use crate::encoding::{Kind, Token, grid};
 use crate::generation::{GenerationError, Generator, RESERVE};
 use crate::instrument::Instrument;
 
@@ -30,20 +30,32 @@ impl Piece {
         generator: &mut Generator,
         open: Open,
     ) -> Result<(), GenerationError> {
-        // The numbers of bars are what a clip that goes on has no use for.
-        let numbers = (0..generator.encoding.vocabulary_size() as Token)
-            .filter(|&token| generator.encoding.kind(token) == "at");
-        numbers.for_each(|token| generator.excluded.remove(token));
         let mut done = 0;
-        while let Some(begin) = self.next_open(generator, done, open) {
-            let span = self.span(generator, begin, open);
-            let Some(span) = span else {
-                return Err(GenerationError::Narrow { bar: begin as u32 });
-            };
-            done = span.end;
-            self.fill_span(generator, begin, span, open)?;
+        while let Some(end) = self.fill_next(generator, done, open)? {
+            done = end;
         }
         Ok(())
+    }
+
+    /// Fills in the first wanted cells from bar `done` on, as many as fit; the bar up to which nothing is
+    /// wanted then. `None` where nothing was.
+    pub(in crate::generation) fn fill_next(
+        &mut self,
+        generator: &mut Generator,
+        done: usize,
+        open: Open,
+    ) -> Result<Option<usize>, GenerationError> {
+        // The numbers of bars are what a clip that goes on has no use for.
+        let numbers = generator.encoding.lexicon().run(Kind::At);
+        numbers.for_each(|token| generator.excluded.remove(token));
+        let Some(begin) = self.next_open(generator, done, open) else {
+            return Ok(None);
+        };
+        let span = self.span(generator, begin, open);
+        let span = span.ok_or(GenerationError::Narrow { bar: begin as u32 })?;
+        let end = span.end;
+        self.fill_span(generator, begin, span, open)?;
+        Ok(Some(end))
     }
 
     /// The first bar from `from` on that has a wanted cell.
@@ -121,6 +133,9 @@ impl Piece {
         let context = generator.context.tokens;
         let limit = context.saturating_sub(RESERVE + LEAST * filled.count);
         self.begin(generator, begin, span.start, &stream)?;
+        if let Some(steer) = &mut generator.steer {
+            (steer.behind, steer.first) = (true, span.start as u32);
+        }
         loop {
             let spent = generator.is_spent();
             let must_end = spent || generator.len() >= limit;

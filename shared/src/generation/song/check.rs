@@ -1,0 +1,173 @@
+//! Whether what is asked of a song can be done.
+
+use super::Song;
+use crate::encoding::Spec;
+use crate::instrument::Instrument;
+use crate::quantize::{MAX_BARS, Settings};
+
+/// Why a song cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SongError {
+    /// It has none.
+    #[error(
+        "a song of {length} bars, {stated} of which state metre and tempo: expected at least 1 of each"
+    )]
+    Bars {
+        /// [`Song::length`].
+        length: u32,
+        /// Of [`Song::bars`].
+        stated: usize,
+    },
+    /// One that is not streamed has too many bars.
+    #[error(
+        "a song of {0} bars that is written as a whole: expected at most {MAX_BARS}, or a composer's bars, where all that \
+         is wanted is behind what is known"
+    )]
+    Long(u32),
+    /// It has none.
+    #[error("a song without tracks: name at least one instrument")]
+    Tracks,
+    /// Two have the same.
+    #[error("two tracks of {0}: expected each instrument once")]
+    Twice(Instrument),
+    /// A metre that the model lacks.
+    #[error("the model has no metre {numerator}/{denominator}: take one of {known}")]
+    Metre {
+        /// What was asked for.
+        numerator: u8,
+        /// What was asked for.
+        denominator: u8,
+        /// Those that it has.
+        known: String,
+    },
+    /// A tempo of no speed.
+    #[error("a bar of 0 microseconds a quarter: expected at least 1")]
+    Tempo,
+    /// Limits that no note keeps.
+    #[error("{field} of {instrument}: {value}, which allows nothing; {expected}")]
+    Limit {
+        /// Whose.
+        instrument: Instrument,
+        /// Which of its limits.
+        field: &'static str,
+        /// What was asked for.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// An encoding whose tokens are not followed.
+    #[error(
+        "a model with the encoding {0} cannot be held to a request's tracks and cells: take one whose encoding is \
+         grid or multitrack"
+    )]
+    Encoding(&'static str),
+    /// Limits that its encoding cannot be held to.
+    #[error(
+        "rests of {0}: a model with the encoding multitrack cannot be held to them; take one whose encoding is grid"
+    )]
+    Rests(Instrument),
+}
+
+/// Whether it can be asked of a model with this encoding.
+pub(super) fn check(song: &Song, spec: &Spec) -> Result<(), SongError> {
+    let (settings, grid) = (spec.settings(), matches!(spec.base(), Spec::Grid(_)));
+    if !grid && !matches!(spec.base(), Spec::Multitrack(_)) {
+        return Err(SongError::Encoding(spec.name()));
+    }
+    if song.length == 0 || song.bars.is_empty() {
+        return Err(SongError::Bars {
+            length: song.length,
+            stated: song.bars.len(),
+        });
+    }
+    if song.tracks.is_empty() {
+        return Err(SongError::Tracks);
+    }
+    for bar in &song.bars {
+        let (numerator, denominator) = (bar.metre.numerator, bar.metre.denominator);
+        let known = settings.metres();
+        if !known.contains(&(numerator, denominator)) {
+            let known: Vec<String> = known.iter().map(|(n, d)| format!("{n}/{d}")).collect();
+            return Err(SongError::Metre {
+                numerator,
+                denominator,
+                known: known.join(", "),
+            });
+        }
+        if bar.micros_per_quarter == 0 {
+            return Err(SongError::Tempo);
+        }
+    }
+    for (i, track) in song.tracks.iter().enumerate() {
+        let instrument = track.instrument;
+        let before = &song.tracks[..i];
+        if before.iter().any(|other| other.instrument == instrument) {
+            return Err(SongError::Twice(instrument));
+        }
+        if !grid && track.limits.rests != super::Limits::default().rests {
+            return Err(SongError::Rests(instrument));
+        }
+        limits(track, settings)?;
+    }
+    Ok(())
+}
+
+/// Whether a track's limits leave anything to play.
+fn limits(track: &super::SongTrack, settings: &Settings) -> Result<(), SongError> {
+    let limits = &track.limits;
+    let wrong = |field, value: String, expected| {
+        Err(SongError::Limit {
+            instrument: track.instrument,
+            field,
+            value,
+            expected,
+        })
+    };
+    if limits.pitches.is_empty() || *limits.pitches.start() > 127 {
+        let value = format!("{:?}", limits.pitches);
+        return wrong(
+            "pitches",
+            value,
+            "expected the lowest and the highest, 0 to 127",
+        );
+    }
+    if limits.polyphony.is_empty() || *limits.polyphony.end() == 0 {
+        let value = format!("{:?}", limits.polyphony);
+        return wrong(
+            "polyphony",
+            value,
+            "expected the fewest and the most, 1 or more",
+        );
+    }
+    if limits.rests.is_empty() {
+        let value = format!(
+            "{} to {} ticks",
+            limits.rests.start().0,
+            limits.rests.end().0
+        );
+        return wrong("rests", value, "expected the shortest and the longest");
+    }
+    let position = settings.position();
+    let mut said = settings
+        .durations()
+        .into_iter()
+        .map(|steps| steps * position);
+    let lengths = limits.lengths.start().0..=limits.lengths.end().0;
+    if !said.any(|length| lengths.contains(&length)) && !track.instrument.is_drums() {
+        let value = format!("{} to {} ticks", lengths.start(), lengths.end());
+        return wrong(
+            "lengths",
+            value,
+            "expected the shortest and the longest, with a length between them that the model has",
+        );
+    }
+    Ok(())
+}
+
+/// Whether a song is not too long to be written as a whole.
+pub(super) fn check_length(song: &Song) -> Result<(), SongError> {
+    match song.length as usize <= MAX_BARS {
+        true => Ok(()),
+        false => Err(SongError::Long(song.length)),
+    }
+}

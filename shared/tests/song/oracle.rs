@@ -1,0 +1,123 @@
+//! A model that knows nothing: its logits are a hash of the tokens in its cache, with something on top for each
+//! kind of token.
+
+use famam_shared::architecture::{Activation, Positions, Transformer};
+use famam_shared::bands::Bands;
+use famam_shared::encoding::{Spec, Token};
+use famam_shared::engine::{Engine, EngineError, Stream};
+use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
+use famam_shared::sampling;
+use famam_shared::vocabulary::Vocabulary;
+use ndarray::{Array3, ArrayView3};
+
+/// The model.
+pub struct Oracle {
+    manifest: Manifest,
+    /// What each token has on top.
+    above: Vec<f32>,
+}
+
+impl Oracle {
+    /// `above` by the kinds' names.
+    pub fn new(encoding: Spec, context: Context, above: &dyn Fn(&str) -> f32) -> Self {
+        let vocabulary = Vocabulary::new(["rock".to_owned(), "jazz".to_owned()]);
+        let built = encoding.build(vocabulary.genres.len()).unwrap();
+        let size = built.vocabulary_size();
+        let architecture = Architecture::Transformer(Transformer {
+            vocabulary: size,
+            layers: 1,
+            d_model: 4,
+            heads: 1,
+            kv_heads: 1,
+            d_ff: 4,
+            positions: Positions::Rotary { theta: 1e4 },
+            activation: Activation::Gelu,
+            tied: true,
+            embedding_scale: 1.0,
+            logit_scale: 1.0,
+            conditioning_scale: None,
+        });
+        Self {
+            above: (0..size as Token)
+                .map(|token| above(built.kind(token)))
+                .collect(),
+            manifest: Manifest {
+                version: VERSION,
+                name: "oracle".to_owned(),
+                hash: String::new(),
+                encoding,
+                vocabulary,
+                bands: Bands::default(),
+                architecture,
+                precision: Precision::Fp32,
+                context,
+                state: Vec::new(),
+                sampling: sampling::Settings::default(),
+                provenance: Provenance::default(),
+            },
+        }
+    }
+}
+
+impl Engine for Oracle {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    fn name(&self) -> String {
+        "oracle".to_owned()
+    }
+    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
+        Ok(Box::new(OracleStream {
+            rows: vec![(SEED, 0); batch],
+            capacity,
+            logits: Array3::zeros((0, 0, 0)),
+            above: self.above.clone(),
+        }))
+    }
+}
+
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
+struct OracleStream {
+    /// A hash of what is in each row's cache, and its length.
+    rows: Vec<(u64, usize)>,
+    capacity: usize,
+    logits: Array3<f32>,
+    above: Vec<f32>,
+}
+
+fn mix(hash: u64, value: u64) -> u64 {
+    let mixed = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+impl Stream for OracleStream {
+    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
+        self.logits = Array3::zeros((tokens.len(), longest, self.above.len()));
+        for (row, tokens) in tokens.iter().enumerate() {
+            for (i, &token) in tokens.iter().enumerate() {
+                let (hash, length) = &mut self.rows[row];
+                (*hash, *length) = (mix(*hash, u64::from(token) + 1), *length + 1);
+                assert!(*length <= self.capacity, "the context is kept");
+                for (other, above) in self.above.iter().enumerate() {
+                    let random = (mix(*hash, other as u64) >> 40) as f32 / (1u64 << 24) as f32;
+                    self.logits[(row, i, other)] = 4.0 * random + above;
+                }
+            }
+        }
+        Ok(self.logits.view())
+    }
+    fn condition(&mut self, _: &[&[Token]]) -> Result<(), EngineError> {
+        Ok(())
+    }
+    fn clear(&mut self) {
+        self.rows.fill((SEED, 0));
+    }
+    fn len(&self, row: usize) -> usize {
+        self.rows[row].1
+    }
+    fn is_empty(&self) -> bool {
+        self.rows.iter().all(|row| row.1 == 0)
+    }
+}
