@@ -56,6 +56,16 @@ pub trait Stream: Send {
     fn reorder(&mut self, _rows: &[usize]) -> Result<(), EngineError> {
         Err(EngineError::Fixed)
     }
+    /// Has each row forget all behind its first `lengths[row]` tokens. A stream whose state cannot be
+    /// shortened forgets all instead.
+    fn keep(&mut self, lengths: &[usize]) {
+        if (0..)
+            .zip(lengths)
+            .any(|(row, &length)| self.len(row) > length)
+        {
+            self.clear();
+        }
+    }
     /// Forgets all tokens, not what they are conditioned on.
     fn clear(&mut self);
     /// Tokens in the cache of `row`.

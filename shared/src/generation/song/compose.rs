@@ -12,12 +12,21 @@ use crate::encoding::{Conditioning, Kind, Lexicon, Token};
 use crate::engine::Engine;
 use crate::generation::fill::{Piece, bars};
 use crate::generation::steer::Steer;
-use crate::generation::{GeneratedBar, GenerationError, Generator, Request, bar_rng};
+use crate::generation::{Cache, GeneratedBar, GenerationError, Generator, Request, bar_rng};
 use crate::instrument::{Instrument, InstrumentSet};
 use crate::score::{Note, Score};
 
 /// How often [`compose`] tries again where a track is silent throughout, before it has it play.
 pub const RETRIES: u64 = 2;
+
+/// What differs from one try to the next.
+#[derive(Clone, Copy, Default)]
+struct Try {
+    /// Its number, from 0: each has other random numbers.
+    number: u64,
+    /// Tracks that play in the first bar in which they can.
+    forced: InstrumentSet,
+}
 
 /// An iterator over the bars of a song in which something is wanted, in order. Their notes are what was
 /// written; what is known is the caller's already.
@@ -32,8 +41,8 @@ pub struct Composer {
 }
 
 impl Composer {
-    /// Makes ready; runs nothing yet. Tracks of `forced` play in the first bar in which they can. `cancel` stops it
-    /// between two tokens.
+    /// Makes ready; runs nothing yet. `cancel` stops it between two tokens. What the last composer of this model
+    /// has read is read no more where its `cache` is given.
     ///
     /// # Errors
     /// What is wrong in the song, [`GenerationError::Whole`] where cells among known ones are wanted of a model
@@ -41,20 +50,21 @@ impl Composer {
     pub fn new(
         engine: &dyn Engine,
         song: Song,
-        forced: InstrumentSet,
         cancel: Arc<AtomicBool>,
+        cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
         check::check(&song, &engine.manifest().encoding)?;
-        Self::over(engine, Arc::new(Cells::new(song)), 0, forced, cancel)
+        let cells = Arc::new(Cells::new(song));
+        Self::over(engine, cells, Try::default(), cancel, cache)
     }
 
-    /// Of a song that was checked; each try has other random numbers.
+    /// Of a song that was checked.
     fn over(
         engine: &dyn Engine,
         cells: Arc<Cells>,
-        attempt: u64,
-        forced: InstrumentSet,
+        attempt: Try,
         cancel: Arc<AtomicBool>,
+        cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
         let song = &cells.song;
         let state = song.state(0);
@@ -64,11 +74,11 @@ impl Composer {
             metre: state.metre,
             micros_per_quarter: state.micros_per_quarter,
             // An odd factor of many bits, so that no try is another seed's first.
-            seed: song.seed ^ attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            seed: song.seed ^ attempt.number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             sampling: song.sampling,
             max_tokens: song.max_tokens,
         };
-        let mut generator = Generator::new(engine, request, cancel)?;
+        let mut generator = Generator::with(engine, request, cancel, cache)?;
         let encoding = &generator.encoding;
         let by_cell = encoding.fills();
         let settings = encoding.quantize_settings();
@@ -92,7 +102,8 @@ impl Composer {
         };
         cells.tell_chords(encoding.lexicon(), &mut said);
         let steered = check::is_steerable(&engine.manifest().encoding);
-        generator.steer = steered.then(|| Steer::new(cells.clone(), settings, by_cell, forced));
+        generator.steer =
+            steered.then(|| Steer::new(cells.clone(), settings, by_cell, attempt.forced));
         let piece = match tail {
             Some(first) => {
                 generator.go_on(first, said);
@@ -114,6 +125,23 @@ impl Composer {
             taken: 0,
             cells,
         })
+    }
+
+    /// Reads what is known before the first bar that is written, which is then there the sooner. Does nothing
+    /// where cells among known ones are wanted, or a bar is written.
+    ///
+    /// # Errors
+    /// What generation fails by.
+    pub fn prepare(&mut self) -> Result<(), GenerationError> {
+        match self.piece.is_some() || self.generator.started {
+            true => Ok(()),
+            false => self.generator.begin(),
+        }
+    }
+
+    /// What was read, for the next composer of this model.
+    pub fn into_cache(self) -> Cache {
+        self.generator.cache
     }
 
     /// Tokens drawn so far.
@@ -214,12 +242,12 @@ pub fn compose(
     check::check(&song, &engine.manifest().encoding)?;
     check::check_length(&song)?;
     let cells = Arc::new(Cells::new(song));
-    let mut forced = InstrumentSet::default();
-    let mut attempt = 0;
+    let (mut attempt, mut cache) = (Try::default(), None);
     loop {
-        let composer = Composer::over(engine, cells.clone(), attempt, forced, cancel.clone())?;
+        let mut composer =
+            Composer::over(engine, cells.clone(), attempt, cancel.clone(), cache.take())?;
         let mut written: Vec<(Instrument, Note)> = Vec::new();
-        for bar in composer {
+        for bar in composer.by_ref() {
             let bar = bar?;
             let start = cells.bar(bar.index).start;
             written.extend(bar.notes.into_iter().map(|(by, note)| {
@@ -228,12 +256,13 @@ pub fn compose(
             }));
         }
         let silent = cells.silent(&written);
-        if silent.is_empty() || attempt > RETRIES {
+        if silent.is_empty() || attempt.number > RETRIES {
             return Ok(cells.whole(written));
         }
-        attempt += 1;
-        if attempt > RETRIES {
-            forced = silent.union(&forced);
+        cache = Some(composer.into_cache());
+        attempt.number += 1;
+        if attempt.number > RETRIES {
+            attempt.forced = silent.union(&attempt.forced);
         }
     }
 }
