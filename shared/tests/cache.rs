@@ -3,12 +3,13 @@
 mod model;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use famam_shared::encoding::Token;
 use famam_shared::engine::{Engine, EngineError, Stream};
-use famam_shared::generation::song::{Composer, Song, SongBar, compose};
-use famam_shared::generation::{Cache, GeneratedBar};
+use famam_shared::generation::song::{Composer, Song, SongBar, compose, compose_all};
+use famam_shared::generation::{Cache, GeneratedBar, GenerationError};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::{Manifest, Precision};
 use famam_shared::score::Ticks;
@@ -123,5 +124,54 @@ fn what_is_known_is_read_once_and_changes_no_note() {
             let mut back = engine.prepared(&song, Some(warm.into_cache()));
             assert_eq!(bars(&mut back), expected);
         }
+    }
+}
+
+/// Songs of several lengths, with and without known music and guidance, and one that is no song.
+#[test]
+fn songs_that_are_written_together_are_those_that_are_written_one_by_one() {
+    let t = small(rotary());
+    for choice in choices() {
+        let engine = engine(&t, &weights(&t, 1), Precision::Int8, 2, choice);
+        let band = [128, 0, 33].map(|i| Instrument::new(i).unwrap());
+        let mut songs: Vec<Song> = (0..6)
+            .map(|seed| Song {
+                seed,
+                genre: (seed % 3) as u16,
+                ..Song::new(2 + seed as u32, SongBar::default()).band(band.into_iter().collect())
+            })
+            .collect();
+        songs[1].sampling.guidance = 2.0;
+        songs[2].known = compose(&*engine, songs[0].clone(), Arc::default()).unwrap();
+        songs[2].length = 5;
+        songs[3].sampling.beam = 2;
+        let together = compose_all(&*engine, songs.clone(), Arc::default()).unwrap();
+        for (song, together) in songs.iter().zip(&together) {
+            let alone = compose(&*engine, song.clone(), Arc::default()).unwrap();
+            assert!(alone.note_count() > 0);
+            assert_eq!(&alone, together, "seed {}", song.seed);
+        }
+        songs[4].length = 0;
+        assert!(compose_all(&*engine, songs, Arc::default()).is_err());
+        let none = compose_all(&*engine, Vec::new(), Arc::default()).unwrap();
+        assert!(none.is_empty());
+    }
+}
+
+#[test]
+fn songs_that_are_written_together_are_cancelled_together() {
+    let t = small(rotary());
+    for choice in choices() {
+        let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
+        let song = Song::new(2000, SongBar::default());
+        let cancel: Arc<AtomicBool> = Arc::default();
+        std::thread::scope(|scope| {
+            let writes = || compose_all(&*engine, vec![song.clone(); 3], cancel.clone());
+            let written = scope.spawn(writes);
+            std::thread::sleep(Duration::from_millis(50));
+            cancel.store(true, Ordering::Relaxed);
+            let written = written.join().unwrap();
+            assert!(matches!(written, Err(GenerationError::Cancelled)));
+        });
     }
 }

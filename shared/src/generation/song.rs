@@ -20,7 +20,7 @@ mod check;
 mod compose;
 
 pub use check::SongError;
-pub use compose::{Composer, RETRIES, compose};
+pub use compose::{Composer, RETRIES, compose, compose_all};
 
 /// Metre and tempo of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

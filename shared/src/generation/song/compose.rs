@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::ScopedJoinHandle;
 
 use super::{Cells, Song, check};
 use crate::encoding::{Conditioning, Kind, Lexicon, Token};
-use crate::engine::Engine;
+use crate::engine::{Engine, Lanes};
 use crate::generation::fill::{Piece, bars};
 use crate::generation::steer::Steer;
 use crate::generation::{Cache, GeneratedBar, GenerationError, Generator, Request, bar_rng};
@@ -239,30 +240,92 @@ pub fn compose(
     song: Song,
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
-    check::check(&song, &engine.manifest().encoding)?;
-    check::check_length(&song)?;
-    let cells = Arc::new(Cells::new(song));
-    let (mut attempt, mut cache) = (Try::default(), None);
-    loop {
-        let mut composer =
-            Composer::over(engine, cells.clone(), attempt, cancel.clone(), cache.take())?;
-        let mut written: Vec<(Instrument, Note)> = Vec::new();
-        for bar in composer.by_ref() {
-            let bar = bar?;
-            let start = cells.bar(bar.index).start;
-            written.extend(bar.notes.into_iter().map(|(by, note)| {
-                let start = start + note.start;
-                (by, Note { start, ..note })
-            }));
-        }
-        let silent = cells.silent(&written);
-        if silent.is_empty() || attempt.number > RETRIES {
-            return Ok(cells.whole(written));
-        }
-        cache = Some(composer.into_cache());
-        attempt.number += 1;
-        if attempt.number > RETRIES {
-            attempt.forced = silent.union(&attempt.forced);
+    let attempt = Attempt::new(engine, song, &cancel)?;
+    attempt.finish(engine, &cancel)
+}
+
+/// Several songs at once, each as [`compose`] writes it: their tokens are run together, on a thread for each.
+///
+/// # Errors
+/// Of the first song that fails.
+pub fn compose_all(
+    engine: &dyn Engine,
+    songs: Vec<Song>,
+    cancel: Arc<AtomicBool>,
+) -> Result<Vec<Score>, GenerationError> {
+    let lanes = Lanes::new(engine);
+    let attempts = songs.into_iter();
+    let attempts = attempts.map(|song| Attempt::new(&lanes, song, &cancel));
+    let attempts: Vec<Attempt> = attempts.collect::<Result<_, _>>()?;
+    if attempts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let started = lanes.start();
+    started.map_err(|source| GenerationError::Engine { bar: 0, source })?;
+    std::thread::scope(|scope| {
+        let (lanes, cancel) = (&lanes, &cancel);
+        let start = |attempt: Attempt| scope.spawn(move || attempt.finish(lanes, cancel));
+        let threads: Vec<_> = attempts.into_iter().map(start).collect();
+        let join = |thread: ScopedJoinHandle<_>| match thread.join() {
+            Ok(score) => score,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+/// A song that is tried.
+struct Attempt {
+    cells: Arc<Cells>,
+    composer: Composer,
+}
+
+impl Attempt {
+    /// The first.
+    fn new(
+        engine: &dyn Engine,
+        song: Song,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Self, GenerationError> {
+        check::check(&song, &engine.manifest().encoding)?;
+        check::check_length(&song)?;
+        let cells = Arc::new(Cells::new(song));
+        let first = Try::default();
+        let composer = Composer::over(engine, cells.clone(), first, cancel.clone(), None)?;
+        Ok(Self { cells, composer })
+    }
+
+    /// Tries until every track plays that must.
+    fn finish(
+        self,
+        engine: &dyn Engine,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Score, GenerationError> {
+        let Self {
+            cells,
+            mut composer,
+        } = self;
+        let mut attempt = Try::default();
+        loop {
+            let mut written: Vec<(Instrument, Note)> = Vec::new();
+            for bar in composer.by_ref() {
+                let bar = bar?;
+                let start = cells.bar(bar.index).start;
+                written.extend(bar.notes.into_iter().map(|(by, note)| {
+                    let start = start + note.start;
+                    (by, Note { start, ..note })
+                }));
+            }
+            let silent = cells.silent(&written);
+            if silent.is_empty() || attempt.number > RETRIES {
+                return Ok(cells.whole(written));
+            }
+            attempt.number += 1;
+            if attempt.number > RETRIES {
+                attempt.forced = silent.union(&attempt.forced);
+            }
+            let cache = Some(composer.into_cache());
+            composer = Composer::over(engine, cells.clone(), attempt, cancel.clone(), cache)?;
         }
     }
 }
