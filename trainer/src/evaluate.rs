@@ -25,9 +25,11 @@ use crate::dataset::{self, Dataset, Piece, Split};
 use crate::scoring::{self, Nats, Scorer, Window};
 use crate::{build, bundle, musical, parallel, stop};
 
+mod infilling;
 mod midi;
 mod report;
 
+pub use infilling::Infilling;
 pub use report::{Figures, Measures, Part, Report};
 
 /// Says how well a model foretells music: loss, perplexity, bits a note and the share of right guesses, by kind
@@ -64,6 +66,10 @@ pub struct Args {
     /// Takes so many pieces, spread evenly, in place of all
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    /// Says how well so many cells between others are foretold, too, by a model that can fill them in (1000 give a
+    /// good figure)
+    #[arg(long, value_name = "CELLS", default_value_t = 0)]
+    pub infilling: usize,
     /// Runs a bundle in this engine
     #[arg(long, default_value = "auto")]
     pub engine: EngineName,
@@ -125,6 +131,11 @@ pub enum Error {
     /// The encoding.
     #[error("the model's encoding: {0}")]
     Encoding(#[from] SettingsError),
+    /// Cells between others of a model that has none, or in music that has none.
+    #[error(
+        "no cells to fill in between others: take a model whose encoding is grid, and pieces of three bars or more"
+    )]
+    NoCells,
     /// What the model sees at once.
     #[error(transparent)]
     Context(#[from] scoring::TooNarrow),
@@ -221,7 +232,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     let mut subject = Subject::open(&args.model, args.engine, threads)?;
     let (vocabulary, pieces) = pieces(args, &subject.spec, threads)?;
-    let report = evaluate(&mut subject, &vocabulary, &pieces)?;
+    let report = evaluate(&mut subject, &vocabulary, &pieces, args.infilling)?;
     say(&report);
     write(args, &serde_json::json!(report))
 }
@@ -312,11 +323,13 @@ fn pieces(
     Ok((data_set.vocabulary().clone(), pieces))
 }
 
-/// The figures of a model on `pieces`, whose genres are those of `vocabulary`.
+/// The figures of a model on `pieces`, whose genres are those of `vocabulary`; with so many `cells` between others,
+/// where there are to be any.
 pub fn evaluate(
     subject: &mut Subject,
     vocabulary: &Vocabulary,
     pieces: &[Piece],
+    cells: usize,
 ) -> Result<Report, Error> {
     let encoding = subject.spec.build(subject.vocabulary.genres.len())?;
     let nothing = |_: &Piece| Conditioning::default();
@@ -358,14 +371,56 @@ pub fn evaluate(
     let (free, conditioned) = (scores(&free)?, scores(&conditioned)?);
     bar.finish_and_clear();
     let kept = pieces.iter().map(|piece| notes(&*encoding, piece)).sum();
-    Ok(Report::new(
+    let infilling = match cells {
+        0 => None,
+        _ => {
+            let overall = infilling::overall(&conditioned.0, kept);
+            let drawn = match encoding.fills() {
+                true => infilling::cells(cells, pieces, &*encoding, subject.context, &given),
+                false => Vec::new(),
+            };
+            let bits = cell_bits(&mut subject.scorers, &*encoding, &drawn)?;
+            Some(Infilling::new(pieces, &drawn, &bits, overall))
+        }
+    };
+    let report = Report::new(
         &subject.engine,
         vocabulary,
         pieces,
         kept,
         &free,
         &conditioned,
-    ))
+    );
+    Ok(Report {
+        infilling,
+        ..report
+    })
+}
+
+/// The bits of each cell, with what stands before it and with both sides.
+fn cell_bits(
+    scorers: &mut [Scorer],
+    encoding: &dyn Encoding,
+    cells: &[infilling::Cell],
+) -> Result<Vec<[f64; 2]>, Error> {
+    if cells.is_empty() {
+        return Err(Error::NoCells);
+    }
+    let bar = progress(2 * cells.len() as u64);
+    let mut bits = vec![[0.0; 2]; cells.len()];
+    for side in 0..2 {
+        let window = |(i, cell): (usize, &infilling::Cell)| Window {
+            piece: i,
+            ..[&cell.left, &cell.both][side].clone()
+        };
+        let windows: Vec<Window> = cells.iter().enumerate().map(window).collect();
+        let done = |windows| bar.inc(windows as u64);
+        scoring::score(scorers, encoding, &windows, done, |window, _, nats| {
+            bits[window.piece][side] += nats.in_grammar / std::f64::consts::LN_2;
+        })?;
+    }
+    bar.finish_and_clear();
+    Ok(bits)
 }
 
 /// What the tokens of each piece cost, by their kind.

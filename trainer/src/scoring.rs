@@ -176,7 +176,7 @@ pub fn windows(
 }
 
 /// The body as a stream says it that has no more than it must: without chords that may be left out.
-fn without_chords<'b>(body: &'b Body, encoding: &dyn Encoding) -> Cow<'b, Body> {
+pub fn without_chords<'b>(body: &'b Body, encoding: &dyn Encoding) -> Cow<'b, Body> {
     if !encoding.may_lack_chords() {
         return Cow::Borrowed(body);
     }

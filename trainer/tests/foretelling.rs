@@ -363,7 +363,7 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
         },
         engine: "libtorch".to_owned(),
     };
-    let report = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
+    let report = evaluate(&mut subject, &vocabulary(), &pieces, 0).unwrap();
     let tokens: usize = pieces.iter().map(|piece| piece.body.tokens.len()).sum();
     let notes: u64 = pieces.iter().map(|piece| u64::from(piece.notes)).sum();
     assert_eq!(
@@ -376,7 +376,7 @@ fn a_model_that_knows_nothing_costs_what_chance_costs() {
         tokens: 1 << 16,
         bars: 1 << 16,
     };
-    let whole = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
+    let whole = evaluate(&mut subject, &vocabulary(), &pieces, 0).unwrap();
     for (figures, given) in [(&whole.free, false), (&whole.conditioned, true)] {
         let conditioning = |piece: &Piece| match given {
             false => Conditioning::default(),
@@ -466,7 +466,7 @@ fn figures_of_parts_are_those_of_their_tokens() {
         context,
         engine: "libtorch".to_owned(),
     };
-    let report = evaluate(&mut subject, &vocabulary(), &pieces).unwrap();
+    let report = evaluate(&mut subject, &vocabulary(), &pieces, 0).unwrap();
     let kinds = report.free.kinds.iter().map(|(&name, all)| (name, all));
     let genres = report
         .free

@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::infilling::Infilling;
 use super::{Scores, Sum};
 use crate::dataset::Piece;
 
@@ -31,6 +32,9 @@ pub struct Report {
     pub free: Figures,
     /// Genre and instruments are given.
     pub conditioned: Figures,
+    /// Cells between others, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub infilling: Option<Infilling>,
 }
 
 /// The figures of one way of asking.
@@ -106,6 +110,7 @@ impl Report {
             notes_kept: kept as f64 / notes.max(1) as f64,
             free: Figures::new(vocabulary, pieces, free),
             conditioned: Figures::new(vocabulary, pieces, conditioned),
+            infilling: None,
         }
     }
 }
@@ -295,7 +300,8 @@ impl fmt::Display for Report {
             parts.iter().map(name).collect()
         };
         table(f, "by source", ways.map(|figures| named(&figures.sources)))?;
-        table(f, "by genre", ways.map(|figures| named(&figures.genres)))
+        table(f, "by genre", ways.map(|figures| named(&figures.genres)))?;
+        self.infilling.iter().try_for_each(|cells| cells.fmt(f))
     }
 }
 
