@@ -144,14 +144,17 @@ fn int8_is_the_same_in_every_capacity() {
 }
 
 #[test]
-fn int8_is_the_same_on_two_threads() {
-    in_int8(2, |name, engine, tokens, whole| {
-        for piece in [1, 128, 700] {
-            let mut stream = engine.open(1, 1000).expect("a stream");
-            let logits = run(&mut *stream, tokens, || piece);
-            assert_same(&format!("{name}, pieces of {piece}"), &logits, whole);
-        }
-    });
+fn int8_is_the_same_on_several_threads() {
+    for threads in [2, 4] {
+        in_int8(threads, |name, engine, tokens, whole| {
+            for piece in [1, 128, 700] {
+                let mut stream = engine.open(1, 1000).expect("a stream");
+                let logits = run(&mut *stream, tokens, || piece);
+                let what = format!("{name}, {threads} threads, pieces of {piece}");
+                assert_same(&what, &logits, whole);
+            }
+        });
+    }
 }
 
 /// Eight rows that start, end and advance apart, each against itself alone.

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use super::recurrent::{self, Recurrent};
 use super::rows::{Inputs, Rows, carry, copy_rows};
 use super::{Engine, EngineError, Stream, library};
+use crate::architecture::Architecture;
 use crate::bundle::Bundle;
 use crate::encoding::Token;
 use crate::graph::CONDITIONS;
@@ -88,7 +89,13 @@ impl Ort {
             environment,
             version,
         } = started(None)?;
-        let session = session(environment, &bundle.model, threads)
+        // With more threads than a product of attention has matrices, one for each key/value head, ONNX Runtime
+        // cuts these, too, and sums in another order: the notes would depend on the number of threads.
+        let most = match &bundle.manifest.architecture {
+            Architecture::Transformer(transformer) => transformer.kv_heads,
+            _ => 2,
+        };
+        let session = session(environment, &bundle.model, threads.min(most))
             .map_err(|error| failed("load the model", error))?;
         let shared = Shared {
             manifest: bundle.manifest.clone(),
