@@ -80,6 +80,7 @@ fn song(length: u32, band: &[u8]) -> Song {
         genre: 1,
         seed: 1,
         sampling: sampling::Settings::default(),
+        max_tokens: None,
     }
 }
 

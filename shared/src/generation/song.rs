@@ -20,7 +20,7 @@ mod check;
 mod compose;
 
 pub use check::SongError;
-pub use compose::{Composer, RETRIES, compose};
+pub use compose::{Composer, RETRIES, compose, compose_watched};
 
 /// Metre and tempo of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub struct Song {
     pub seed: u64,
     /// How tokens are drawn.
     pub sampling: sampling::Settings,
+    /// Ends what goes on from the known music with the bar in which this many tokens were drawn.
+    pub max_tokens: Option<usize>,
 }
 
 impl Song {

@@ -66,7 +66,7 @@ impl Composer {
             // An odd factor of many bits, so that no try is another seed's first.
             seed: song.seed ^ attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             sampling: song.sampling,
-            max_tokens: None,
+            max_tokens: song.max_tokens,
         };
         let mut generator = Generator::new(engine, request, cancel)?;
         let encoding = &generator.encoding;
@@ -204,16 +204,31 @@ pub fn compose(
     song: Song,
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
+    compose_watched(engine, song, cancel, &mut |_, _| ())
+}
+
+/// As [`compose`]; `seen` is told of each bar that was written, and how many tokens were drawn so far. What is
+/// tried again begins anew.
+///
+/// # Errors
+/// As [`compose`].
+pub fn compose_watched(
+    engine: &dyn Engine,
+    song: Song,
+    cancel: Arc<AtomicBool>,
+    seen: &mut dyn FnMut(&GeneratedBar, usize),
+) -> Result<Score, GenerationError> {
     check::check(&song, &engine.manifest().encoding)?;
     check::check_length(&song)?;
     let cells = Arc::new(Cells::new(song));
     let mut forced = InstrumentSet::default();
     let mut attempt = 0;
     loop {
-        let composer = Composer::over(engine, cells.clone(), attempt, forced, cancel.clone())?;
+        let mut composer = Composer::over(engine, cells.clone(), attempt, forced, cancel.clone())?;
         let mut written: Vec<(Instrument, Note)> = Vec::new();
-        for bar in composer {
+        while let Some(bar) = composer.next() {
             let bar = bar?;
+            seen(&bar, composer.generator.tokens_drawn());
             let start = cells.bar(bar.index).start;
             written.extend(bar.notes.into_iter().map(|(by, note)| {
                 let start = start + note.start;
