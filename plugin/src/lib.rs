@@ -16,6 +16,7 @@ extern crate nih_plug as nice_plug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use famam_shared::generation::song::SongBar;
 use famam_shared::score::{Metre, Ticks};
 use nih_plug::midi::{Channel, Key, VoiceID};
 use nih_plug::prelude::*;
@@ -39,7 +40,6 @@ pub mod tracks;
 pub mod worker;
 
 use player::{EventKind, Player};
-use slot::Song;
 use worker::Instance;
 
 /// How long an offline render sleeps between two looks.
@@ -201,10 +201,10 @@ fn transport(host: &Transport) -> player::Transport {
 }
 
 /// What a request for music depends on.
-fn song(host: &Transport) -> Option<Song> {
+fn song(host: &Transport) -> Option<SongBar> {
     let tempo = host.tempo.filter(|tempo| (1.0..=1000.0).contains(tempo))?;
     let micros_per_quarter = (60e6 / tempo).round() as u32;
-    Some(Song {
+    Some(SongBar {
         metre: metre(host).unwrap_or(Metre::COMMON),
         micros_per_quarter,
     })

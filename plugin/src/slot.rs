@@ -3,16 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use famam_shared::generation::song::SongBar;
 use famam_shared::score::{Metre, Ticks};
-
-/// What the host says of its song, as far as a request for music depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Song {
-    /// The metre.
-    pub metre: Metre,
-    /// Microseconds in a quarter.
-    pub micros_per_quarter: u32,
-}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,7 +14,7 @@ pub struct Slot {
     awaited: AtomicBool,
     generate: AtomicU32,
     panic: AtomicU32,
-    /// A [`Song`], packed; 0 is unknown.
+    /// A [`SongBar`], packed; 0 is unknown.
     song: AtomicU64,
 }
 
@@ -78,9 +70,9 @@ impl Slot {
         self.awaited.load(Ordering::Relaxed)
     }
 
-    /// Tells what the host says of its song; asks where its metre, or the first thing that it says,
+    /// Tells what the host says of its song's metre and tempo; asks where its metre, or the first thing that it says,
     /// is news.
-    pub fn set_song(&self, song: Song) {
+    pub fn set_song(&self, song: SongBar) {
         let new = pack(song);
         let old = self.song.swap(new, Ordering::AcqRel);
         if old >> 32 != new >> 32 {
@@ -89,29 +81,29 @@ impl Slot {
     }
 
     /// What the host said last.
-    pub fn song(&self) -> Option<Song> {
+    pub fn song(&self) -> Option<SongBar> {
         unpack(self.song.load(Ordering::Acquire))
     }
 }
 
 fn pack(
-    Song {
+    SongBar {
         metre,
         micros_per_quarter,
-    }: Song,
+    }: SongBar,
 ) -> u64 {
     let metre = u64::from(metre.numerator) << 8 | u64::from(metre.denominator);
     metre << 32 | u64::from(micros_per_quarter)
 }
 
-fn unpack(packed: u64) -> Option<Song> {
+fn unpack(packed: u64) -> Option<SongBar> {
     let (numerator, denominator) = ((packed >> 40) as u8, (packed >> 32) as u8);
     let metre = Metre {
         at: Ticks(0),
         numerator,
         denominator,
     };
-    (packed != 0).then_some(Song {
+    (packed != 0).then_some(SongBar {
         metre,
         micros_per_quarter: packed as u32,
     })
@@ -125,7 +117,7 @@ mod tests {
     fn a_song_comes_back_and_only_a_new_metre_asks() {
         let slot = Slot::default();
         assert_eq!(slot.song(), None);
-        let song = Song {
+        let song = SongBar {
             metre: Metre {
                 numerator: 7,
                 denominator: 8,
@@ -134,13 +126,13 @@ mod tests {
             micros_per_quarter: 431_000,
         };
         slot.set_song(song);
-        slot.set_song(Song {
+        slot.set_song(SongBar {
             micros_per_quarter: 500_000,
             ..song
         });
         assert_eq!(
             slot.song(),
-            Some(Song {
+            Some(SongBar {
                 micros_per_quarter: 500_000,
                 ..song
             })

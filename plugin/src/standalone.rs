@@ -3,10 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use famam_shared::generation::song::SongBar;
 use famam_shared::score::{Metre, Tempo};
 
 use crate::player::Transport;
-use crate::slot::Song;
 
 /// What the window sets and the audio thread reads. Any thread may do either.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Position {
         controls: &Controls,
         frames: u32,
         sample_rate: f64,
-    ) -> (Transport, Song) {
+    ) -> (Transport, SongBar) {
         let (playing, tempo) = (controls.is_playing(), controls.tempo());
         let position = if playing { self.0 } else { 0.0 };
         let quarters = f64::from(frames) / sample_rate * tempo / 60.0;
@@ -90,7 +90,7 @@ impl Position {
         let micros_per_quarter = (f64::from(Tempo::DEFAULT_MICROS) * 120.0 / tempo).round() as u32;
         (
             transport,
-            Song {
+            SongBar {
                 metre: Metre::COMMON,
                 micros_per_quarter,
             },

@@ -75,6 +75,8 @@ pub struct GeneratedBar {
     pub index: u32,
     /// Its metre.
     pub metre: Metre,
+    /// Its tempo in microseconds a quarter, the nearest that the encoding has.
+    pub micros_per_quarter: u32,
     /// Its tokens, from BAR on, as a body has them.
     pub tokens: Vec<Token>,
     /// Its notes; starts are counted from its bar line.
@@ -161,8 +163,8 @@ pub struct Generator {
     bars: Bars,
     /// The tokens of the bars that were not handed out yet.
     written: VecDeque<Vec<Token>>,
-    /// What those say that were.
-    handed_out: Vec<BarContent>,
+    /// Those that were.
+    handed_out: u32,
     /// Bars written.
     index: u32,
     /// Tokens drawn.
@@ -249,7 +251,7 @@ impl Generator {
             opened: 0,
             bars: encoding.bars(&head),
             written: VecDeque::new(),
-            handed_out: Vec::new(),
+            handed_out: 0,
             index: 0,
             drawn: 0,
             rng: bar_rng(request.seed, 0),
@@ -271,10 +273,20 @@ impl Generator {
         self.drawn
     }
 
-    /// All bars that were handed out, as a score.
-    pub fn score(&self) -> Score {
-        let settings = self.encoding.quantize_settings();
-        encoding::score_of(self.handed_out.iter().cloned(), settings)
+    /// Bars that were handed out one after another, as a score that begins with the first.
+    pub fn score(&self, bars: &[GeneratedBar]) -> Score {
+        let mut before = None;
+        let contents = bars.iter().map(|bar| {
+            let stated = (bar.metre, bar.micros_per_quarter);
+            let (metre, tempo) = before.replace(stated).unzip();
+            BarContent {
+                metre: (metre != Some(bar.metre)).then_some(bar.metre),
+                micros_per_quarter: (tempo != Some(bar.micros_per_quarter))
+                    .then_some(bar.micros_per_quarter),
+                notes: bar.notes.clone(),
+            }
+        });
+        encoding::score_of(contents, self.encoding.quantize_settings())
     }
 
     fn engine_error(&self, source: EngineError) -> GenerationError {
@@ -548,15 +560,16 @@ impl Generator {
     /// The next bar whose notes have all ended.
     fn hand_out(&mut self) -> Option<GeneratedBar> {
         let content = self.bars.next()?;
-        let index = self.first + self.handed_out.len() as u32;
-        let bar = GeneratedBar {
+        let index = self.first + self.handed_out;
+        self.handed_out += 1;
+        let (state, lexicon) = (self.state(index as usize), self.encoding.lexicon());
+        Some(GeneratedBar {
             index,
-            metre: self.encoding.lexicon().metre(self.state(index as usize)),
+            metre: lexicon.metre(state),
+            micros_per_quarter: lexicon.tempo(state),
             tokens: self.written.pop_front().unwrap_or_default(),
-            notes: content.notes.clone(),
-        };
-        self.handed_out.push(content);
-        Some(bar)
+            notes: content.notes,
+        })
     }
 }
 

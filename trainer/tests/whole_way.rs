@@ -158,7 +158,7 @@ fn play(bundle: &Bundle) {
         assert_eq!(bars.len(), 4, "{}", engine.name());
         let notes: usize = bars.iter().map(|bar| bar.notes.len()).sum();
         assert!(notes > 0, "{}", engine.name());
-        assert_eq!(generator.score().note_count(), notes);
+        assert_eq!(generator.score(&bars).note_count(), notes);
     }
 }
 

@@ -7,9 +7,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use famam_shared::encoding::Conditioning;
 use famam_shared::engine::{self, Choice, Engine};
-use famam_shared::generation::{GeneratedBar, GenerationError, Generator, Request};
+use famam_shared::generation::song::{Composer, Song};
+use famam_shared::generation::{GeneratedBar, GenerationError};
+use famam_shared::instrument::InstrumentSet;
+use famam_shared::manifest::Manifest;
 
 use super::InstanceId;
 use crate::band;
@@ -22,13 +24,13 @@ pub(super) enum Job {
         instance: InstanceId,
         source: Source,
     },
-    /// Make a clip. Its genre is any where the model has no genre of this index; its instruments
-    /// are the model's band of `groups`.
+    /// Make a clip. Its genre is any where the model has no genre of this index, its metre the nearest
+    /// that the model has; its tracks are the model's band of `groups`.
     Generate {
         instance: InstanceId,
         id: u64,
         source: Source,
-        request: Box<Request>,
+        song: Box<Song>,
         groups: [bool; 6],
         cancel: Arc<AtomicBool>,
     },
@@ -74,7 +76,7 @@ pub(super) struct Model {
 struct Running {
     instance: InstanceId,
     id: u64,
-    generator: Generator,
+    composer: Composer,
     /// Time that its bars took, without those of others.
     busy: Duration,
 }
@@ -149,7 +151,7 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
             instance,
             id,
             source,
-            mut request,
+            song,
             groups,
             cancel,
         } => {
@@ -158,28 +160,35 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
                 Some(engine) => Ok(engine),
                 None => load(engines, instance, &source, reports),
             };
-            let generator = engine.and_then(|engine| {
-                let manifest = engine.manifest();
-                let Conditioning {
-                    genre, instruments, ..
-                } = &mut request.conditioning;
-                if usize::from(*genre) >= manifest.vocabulary.genres.len() {
-                    *genre = 0;
-                }
-                *instruments = band::of_groups(groups, &manifest.bands, *genre);
-                guarded(|| Generator::new(&*engine, *request, cancel))?.map_err(|e| e.to_string())
+            let composer = engine.and_then(|engine| {
+                let song = fit(*song, groups, engine.manifest());
+                let none = InstrumentSet::default();
+                let composer = guarded(|| Composer::new(&*engine, song, none, cancel))?;
+                composer.map_err(|error| error.to_string())
             });
-            match generator {
-                Ok(generator) => queue.push_back(Running {
+            match composer {
+                Ok(composer) => queue.push_back(Running {
                     instance,
                     id,
-                    generator,
+                    composer,
                     busy: Duration::ZERO,
                 }),
                 Err(why) => tell(reports, instance, News::Failed { id, why }),
             }
         }
     }
+}
+
+/// The song as a model can be asked for it.
+fn fit(mut song: Song, groups: [bool; 6], manifest: &Manifest) -> Song {
+    if usize::from(song.genre) >= manifest.vocabulary.genres.len() {
+        song.genre = 0;
+    }
+    for bar in &mut song.bars {
+        *bar = bar.nearest(manifest.encoding.settings());
+    }
+    let band = band::of_groups(groups, &manifest.bands, song.genre);
+    song.band(band.unwrap_or_default())
 }
 
 fn tell(reports: &Sender<Report>, instance: InstanceId, news: News) {
@@ -211,11 +220,11 @@ fn load(
 fn one_bar(mut running: Running, reports: &Sender<Report>) -> Option<Running> {
     let (instance, id) = (running.instance, running.id);
     let began = Instant::now();
-    let bar = guarded(|| running.generator.next());
+    let bar = guarded(|| running.composer.next());
     running.busy += began.elapsed();
     let news = match bar {
         Ok(Some(Ok(bar))) => {
-            let tokens = running.generator.tokens_drawn() as f64;
+            let tokens = running.composer.tokens_drawn() as f64;
             let tokens_per_second = tokens / running.busy.as_secs_f64().max(1e-9);
             let news = News::Bar {
                 id,

@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use famam_shared::encoding::Conditioning;
-use famam_shared::generation::Request;
+use famam_shared::generation::song::{Song, SongBar};
 use famam_shared::instrument::Instrument;
-use famam_shared::score::{Metre, Note, Tempo};
+use famam_shared::score::Note;
 use parking_lot::RwLock;
 use rtrb::{Consumer, Producer};
 
@@ -18,7 +17,7 @@ use super::{Command, InstanceId};
 use crate::clip::Clip;
 use crate::model::Source;
 use crate::params::{FamamParams, MAX_SEED, Shape};
-use crate::slot::{Slot, Song};
+use crate::slot::Slot;
 use crate::snapshot::{Activity, Snapshot, View};
 use crate::state::{Kept, Restored, StateError};
 
@@ -26,17 +25,12 @@ mod reports;
 
 /// How long parameters must rest before a clip is made for them.
 const REST: Duration = Duration::from_millis(150);
-/// The song where no host has said anything.
-const SONG: Song = Song {
-    metre: Metre::COMMON,
-    micros_per_quarter: Tempo::DEFAULT_MICROS,
-};
 
 /// A clip that is being made.
 struct Making {
     id: u64,
     cancel: Arc<AtomicBool>,
-    request: Request,
+    song: Song,
     bars: Vec<Vec<(Instrument, Note)>>,
 }
 
@@ -174,7 +168,7 @@ impl Member {
             && let Some(song) = self.slot.song()
         {
             self.guessed = false;
-            if song != SONG {
+            if song != SongBar::default() {
                 self.due = Some(now);
             }
         }
@@ -266,25 +260,14 @@ impl Member {
         self.shape = Some(shape);
         let song = self.slot.song();
         self.guessed = unasked && song.is_none();
-        let Song {
-            metre,
-            micros_per_quarter,
-        } = song.unwrap_or(SONG);
-        let request = Request {
-            conditioning: Conditioning {
-                genre: shape.genre,
-                instruments: None,
-                ..Conditioning::default()
-            },
-            bars: shape.bars,
-            metre,
-            micros_per_quarter,
+        let song = Song {
+            genre: shape.genre,
             seed: match shape.seed {
                 0 => RandomState::new().hash_one(self.id) % u64::from(MAX_SEED) + 1,
                 seed => u64::from(seed),
             },
             sampling: self.params.sampling(),
-            max_tokens: None,
+            ..Song::new(shape.bars, song.unwrap_or_default())
         };
         self.count += 1;
         let (instance, id, source) = (self.id, self.count, self.kept.read().source.clone());
@@ -292,7 +275,7 @@ impl Member {
         let making = Making {
             id,
             cancel: cancel.clone(),
-            request,
+            song: song.clone(),
             bars: Vec::new(),
         };
         self.making = Some(making);
@@ -306,7 +289,7 @@ impl Member {
                 instance,
                 id,
                 source,
-                request: Box::new(request),
+                song: Box::new(song),
                 groups: shape.groups,
                 cancel,
             })

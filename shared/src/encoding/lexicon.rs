@@ -384,6 +384,11 @@ impl Lexicon {
         self.metre_of(state.metre - self.run(Kind::Metre).start)
     }
 
+    /// The tempo that a bar's state says, in microseconds a quarter.
+    pub(crate) fn tempo(&self, state: BarState) -> u32 {
+        self.tempo_of(state.tempo - self.run(Kind::Tempo).start)
+    }
+
     /// Grid positions of a bar in the metre with this index.
     pub(super) fn positions(&self, metre: u16) -> u16 {
         (self.metre_of(metre).bar().0 / self.settings.position()) as u16

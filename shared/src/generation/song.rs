@@ -31,6 +31,30 @@ pub struct SongBar {
     pub micros_per_quarter: u32,
 }
 
+/// 4/4 at 120 quarters a minute.
+impl Default for SongBar {
+    fn default() -> Self {
+        Self {
+            metre: Metre::COMMON,
+            micros_per_quarter: Tempo::DEFAULT_MICROS,
+        }
+    }
+}
+
+impl SongBar {
+    /// The same in the metre of a model with these settings that is nearest.
+    pub fn nearest(self, settings: &quantize::Settings) -> Self {
+        let (numerator, denominator) =
+            settings.nearest_metre(self.metre.numerator, self.metre.denominator);
+        let metre = Metre {
+            numerator,
+            denominator,
+            ..self.metre
+        };
+        Self { metre, ..self }
+    }
+}
+
 /// What is asked of a track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SongTrack {
@@ -65,7 +89,8 @@ pub struct Song {
     pub length: u32,
     /// Metre and tempo of each bar, at least of the first; where there are more bars they go on as the last.
     pub bars: Vec<SongBar>,
-    /// What plays.
+    /// What plays. Where nothing is named: what plays what is known, and where nothing is known what the
+    /// model likes.
     pub tracks: Vec<SongTrack>,
     /// The key of what is wanted.
     pub key: Option<(Scale, Hold)>,
@@ -83,18 +108,48 @@ pub struct Song {
     pub seed: u64,
     /// How tokens are drawn.
     pub sampling: sampling::Settings,
-    /// Ends what goes on from the known music with the bar in which this many tokens were drawn.
+    /// Ends the song with the bar in which this many tokens were drawn.
     pub max_tokens: Option<usize>,
 }
 
 impl Song {
+    /// One of `length` bars like `bar`, of which nothing else is asked.
+    pub fn new(length: u32, bar: SongBar) -> Self {
+        Self {
+            length,
+            bars: vec![bar],
+            tracks: Vec::new(),
+            key: None,
+            chords: None,
+            known: Score::default(),
+            wanted: None,
+            genre: 0,
+            seed: 0,
+            sampling: sampling::Settings::default(),
+            max_tokens: None,
+        }
+    }
+
+    /// Asks nothing of these instruments but to play.
+    pub fn band(self, instruments: InstrumentSet) -> Self {
+        let tracks = instruments.iter().map(SongTrack::new).collect();
+        Self { tracks, ..self }
+    }
+
+    /// Whether anything is asked that the model may not do by itself.
+    fn needs_steering(&self) -> bool {
+        let limited = |track: &SongTrack| track.limits != Limits::default();
+        self.key.is_some()
+            || self.chords.is_some()
+            || self.wanted.is_some()
+            || self.known.note_count() > 0
+            || self.tracks.iter().any(limited)
+    }
+
     /// What is in force in bar `index`.
     fn state(&self, index: u32) -> SongBar {
         let stated = self.bars.get(index as usize).or(self.bars.last());
-        stated.copied().unwrap_or(SongBar {
-            metre: Metre::COMMON,
-            micros_per_quarter: Tempo::DEFAULT_MICROS,
-        })
+        stated.copied().unwrap_or_default()
     }
 
     /// What the model is told of all of it; metre and tempo are of each bar.
@@ -107,7 +162,7 @@ impl Song {
         let scale = scale.filter(|scale| scale.mode() != Mode::Chromatic);
         Conditioning {
             genre: self.genre,
-            instruments: Some(self.band()),
+            instruments: Some(self.players()).filter(|players| !players.is_empty()),
             key: scale.map(|scale| controls::key_number(scale.tonality(), 0)),
             tracks,
             ..Conditioning::default()
@@ -115,7 +170,7 @@ impl Song {
     }
 
     /// All that plays, wanted or known.
-    fn band(&self) -> InstrumentSet {
+    fn players(&self) -> InstrumentSet {
         let asked = self.tracks.iter().map(|track| track.instrument);
         let known = self.known.tracks.iter();
         let known = known.filter(|track| !track.notes.is_empty());
@@ -136,7 +191,14 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    fn new(song: Song) -> Self {
+    fn new(mut song: Song) -> Self {
+        if song.tracks.is_empty() {
+            let tracks = song.players().iter().map(|instrument| SongTrack {
+                may_rest: true,
+                ..SongTrack::new(instrument)
+            });
+            song.tracks = tracks.collect();
+        }
         let mut at = Ticks(0);
         let starts = song.bars.iter().map(|bar| {
             let start = at;
@@ -204,9 +266,9 @@ impl Cells {
 
     /// Whether a cell is wanted.
     pub(super) fn wants(&self, bar: u32, instrument: Instrument) -> bool {
-        let mut tracks = self.song.tracks.iter();
-        let asked = tracks.any(|track| track.instrument == instrument);
-        asked
+        let tracks = &self.song.tracks;
+        let asked = tracks.iter().any(|track| track.instrument == instrument);
+        (asked || tracks.is_empty())
             && bar < self.song.length
             && match &self.song.wanted {
                 Some(wanted) => wanted.contains(&(bar, instrument)),
@@ -216,7 +278,7 @@ impl Cells {
 
     /// The first of the bars of which all is wanted, where that is all that is.
     fn tail(&self) -> Option<u32> {
-        let (band, length) = (self.song.band(), self.song.length);
+        let (band, length) = (self.song.players(), self.song.length);
         let all = band.len() == self.song.tracks.len();
         let cells = |from: u32| (length - from.min(length)) as usize * band.len();
         match &self.song.wanted {

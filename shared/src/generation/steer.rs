@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::song::Cells;
+use super::song::{Cells, SongTrack};
 use crate::encoding::{Kind, Lexicon, Token};
 use crate::instrument::{Instrument, InstrumentSet};
 use crate::quantize::Settings;
@@ -41,6 +41,18 @@ struct Part {
 }
 
 impl Part {
+    fn new(instrument: Instrument, limits: Limits, ahead: VecDeque<Note>) -> Self {
+        Self {
+            instrument,
+            limits,
+            ahead,
+            sounds: Vec::new(),
+            sounding: Sounding::default(),
+            last: None,
+            played: false,
+        }
+    }
+
     fn begin(&mut self, note: Note) {
         self.sounds.retain(|other| other.end() > note.start);
         self.sounds.push(note);
@@ -72,6 +84,8 @@ pub(super) struct Steer {
     end: Ticks,
     /// Whether a bar is said cell by cell, or else by time.
     by_cell: bool,
+    /// Whether the model chooses what plays.
+    is_open: bool,
     /// Whether what is wanted is said behind the bars, in an order that is fixed.
     pub(super) behind: bool,
     /// The number of the stream's first bar: what others count from.
@@ -106,7 +120,7 @@ impl Steer {
     ) -> Self {
         let position = settings.position();
         let durations = settings.durations();
-        let part = |track: &super::song::SongTrack| {
+        let part = |track: &SongTrack| {
             let mut limits = track.limits.clone();
             let mut said = durations.iter().map(|steps| Ticks(steps * position));
             let shortest = said.find(|length| limits.lengths.contains(length));
@@ -115,20 +129,17 @@ impl Steer {
                 true => Limits::default().lengths,
                 false => shortest..=*limits.lengths.end(),
             };
-            Part {
-                instrument: track.instrument,
+            Part::new(
+                track.instrument,
                 limits,
-                ahead: cells.known(track.instrument).into(),
-                sounds: Vec::new(),
-                sounding: Sounding::default(),
-                last: None,
-                played: false,
-            }
+                cells.known(track.instrument).into(),
+            )
         };
         Self {
             parts: cells.song.tracks.iter().map(part).collect(),
             end: cells.end(),
             by_cell,
+            is_open: cells.song.tracks.is_empty(),
             behind: false,
             first: 0,
             forced,
@@ -271,8 +282,7 @@ impl Steer {
         match kind {
             Kind::At => self.begin_bar(self.first.saturating_add(u32::from(value))),
             Kind::Instrument => {
-                let mut parts = self.parts.iter();
-                self.part = parts.position(|part| u16::from(part.instrument.index()) == value);
+                self.part = self.part_of(value);
                 self.struck = None;
                 self.onset = self.onset.filter(|_| !self.by_cell);
             }
@@ -297,6 +307,18 @@ impl Steer {
             }
             _ => {}
         }
+    }
+
+    /// The part of the instrument with this index; where the model chooses what plays, a new one.
+    fn part_of(&mut self, index: u16) -> Option<usize> {
+        let mut parts = self.parts.iter();
+        let found = parts.position(|part| u16::from(part.instrument.index()) == index);
+        let new = Instrument::new(index as u8).filter(|_| self.is_open);
+        found.or_else(|| {
+            self.parts
+                .push(Part::new(new?, Limits::default(), VecDeque::new()));
+            Some(self.parts.len() - 1)
+        })
     }
 
     fn begin_note(&mut self, lexicon: &Lexicon, pitch: u8, duration: Ticks) {

@@ -4,10 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use famam_shared::encoding::Conditioning;
 use famam_shared::engine::{self, Choice, EngineError};
-use famam_shared::generation::{GenerationError, Generator, Request};
-use famam_shared::score::{Metre, Tempo};
+use famam_shared::generation::GenerationError;
+use famam_shared::generation::song::{Song, SongBar, compose};
 use famam_shared::{midi, write_file};
 
 use crate::bundle;
@@ -43,22 +42,14 @@ pub(super) fn write(path: &Path, stem: &Path, count: usize, threads: usize) -> R
             0 | 1 => 0,
             genres => 1 + i % (genres - 1),
         };
-        let request = Request {
-            conditioning: Conditioning {
-                genre: genre as u16,
-                ..Conditioning::default()
-            },
-            bars: BARS,
-            metre: Metre::COMMON,
-            micros_per_quarter: Tempo::DEFAULT_MICROS,
+        let bar = SongBar::default().nearest(bundle.manifest.encoding.settings());
+        let song = Song {
+            genre: genre as u16,
             seed: i as u64 + 1,
             sampling: bundle.manifest.sampling,
-            max_tokens: None,
+            ..Song::new(BARS, bar)
         };
-        let never = Arc::new(AtomicBool::new(false));
-        let mut generator = Generator::new(&*engine, request, never)?;
-        generator.by_ref().try_for_each(|bar| bar.map(drop))?;
-        let score = generator.score();
+        let score = compose(&*engine, song, Arc::new(AtomicBool::new(false)))?;
         let file = format!("{}-{}.mid", stem.display(), i + 1);
         write_file::write(&file, &midi::write(&score))?;
         let genre = genres.get(genre).map_or("any", String::as_str);

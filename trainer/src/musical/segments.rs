@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use famam_shared::encoding::{Conditioning, Encoding};
+use famam_shared::encoding::Encoding;
 use famam_shared::engine::Engine;
-use famam_shared::generation::{GenerationError, Generator, Request};
+use famam_shared::generation::GenerationError;
+use famam_shared::generation::song::{Song, SongBar, compose};
 use famam_shared::score::{Bar, Metre, Ticks};
 use famam_shared::vocabulary::Vocabulary;
 use rand::SeedableRng;
@@ -73,25 +74,21 @@ impl Segment {
         let manifest = engine.manifest();
         let (bars, score) = (self.music.bars(), self.music.score());
         let instruments = score.tracks.iter().map(|track| track.instrument);
-        let request = Request {
-            conditioning: Conditioning {
-                // A genre that the model lacks is any.
-                genre: manifest.vocabulary.genre(&self.genre).unwrap_or(0),
-                instruments: Some(instruments.collect()),
-                ..Conditioning::default()
-            },
-            bars: bars.len() as u32,
+        let bar = SongBar {
             metre: Metre {
                 at: Ticks(0),
                 ..bars[0].metre
             },
             micros_per_quarter: score.tempo_at(Ticks(0)),
+        };
+        let song = Song {
+            // A genre that the model lacks is any.
+            genre: manifest.vocabulary.genre(&self.genre).unwrap_or(0),
             seed,
             sampling: manifest.sampling,
-            max_tokens: None,
+            ..Song::new(bars.len() as u32, bar.nearest(manifest.encoding.settings()))
         };
-        let mut generator = Generator::new(engine, request, cancel)?;
-        generator.by_ref().try_for_each(|bar| bar.map(drop))?;
-        Ok(Excerpt::new(generator.score(), bars.len()))
+        let song = song.band(instruments.collect());
+        Ok(Excerpt::new(compose(engine, song, cancel)?, bars.len()))
     }
 }

@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use famam_shared::bundle::Bundle;
-use famam_shared::encoding::Conditioning;
 use famam_shared::engine::{self, Choice};
-use famam_shared::generation::{Generator, Request};
-use famam_shared::score::Metre;
-use famam_shared::{midi, sampling, write_file};
+use famam_shared::generation::song::{Song, SongBar, compose};
+use famam_shared::{midi, write_file};
 
 use super::curves;
 use super::tensorboard::EventFile;
@@ -23,8 +21,6 @@ use crate::model::Model;
 
 /// Bars of a sample.
 const SAMPLE_BARS: u32 = 8;
-/// The tempo of a sample, 120 quarters a minute, in microseconds a quarter.
-const SAMPLE_TEMPO: u32 = 500_000;
 
 /// Where a run is written down.
 pub(super) struct Log {
@@ -140,19 +136,14 @@ impl Log {
 fn sample(state: &State, model: &Model, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let bundle = Bundle::read(&export::unchecked(state, model)?)?;
     let engine = engine::load(&bundle, 1, Choice::Rten)?;
-    let request = Request {
-        conditioning: Conditioning::default(),
-        bars: SAMPLE_BARS,
-        metre: Metre::COMMON,
-        micros_per_quarter: SAMPLE_TEMPO,
+    let bar = SongBar::default().nearest(bundle.manifest.encoding.settings());
+    let song = Song {
         seed: state.config.random_seed,
-        sampling: sampling::Settings::default(),
-        max_tokens: None,
+        ..Song::new(SAMPLE_BARS, bar)
     };
-    let mut generator = Generator::new(&*engine, request, Arc::new(AtomicBool::new(false)))?;
-    generator.by_ref().try_for_each(|bar| bar.map(drop))?;
+    let score = compose(&*engine, song, Arc::new(AtomicBool::new(false)))?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    Ok(write_file::write(path, &midi::write(&generator.score()))?)
+    Ok(write_file::write(path, &midi::write(&score))?)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use famam_shared::generation::Request;
+use famam_shared::generation::song::SongBar;
 
 use super::Member;
 use crate::clip::{Clip, Origin};
@@ -37,9 +37,10 @@ impl Member {
                 tokens_per_second,
             } => {
                 if let Some(making) = self.making.as_mut().filter(|making| making.id == id) {
-                    making.request.metre = bar.metre;
+                    // The model's own metre, where it lacks the host's.
+                    making.song.bars[0].metre = bar.metre;
                     making.bars.push(bar.notes);
-                    let (done, bars) = (making.bars.len() as u32, making.request.bars);
+                    let (done, bars) = (making.bars.len() as u32, making.song.length);
                     let tokens_per_second = Some(tokens_per_second);
                     let activity = Activity::Generating {
                         done,
@@ -135,20 +136,17 @@ impl Member {
             .making
             .as_ref()
             .filter(|making| !making.bars.is_empty())?;
-        let Request {
-            conditioning,
+        let (song, kept) = (&making.song, self.kept.read());
+        let SongBar {
             metre,
             micros_per_quarter,
-            seed,
-            ..
-        } = making.request;
-        let kept = self.kept.read();
-        let genre = kept.genres.get(usize::from(conditioning.genre));
+        } = song.bars.first().copied().unwrap_or_default();
+        let genre = kept.genres.get(usize::from(song.genre));
         let origin = Origin {
             model: kept.model.clone(),
             hash: kept.hash.clone(),
             genre: genre.cloned().unwrap_or_else(|| "any".to_owned()),
-            seed,
+            seed: song.seed,
         };
         let clip = Clip::from_bars(
             making.id,

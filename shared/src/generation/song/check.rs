@@ -24,9 +24,6 @@ pub enum SongError {
          is wanted is behind what is known"
     )]
     Long(u32),
-    /// It has none.
-    #[error("a song without tracks: name at least one instrument")]
-    Tracks,
     /// Two have the same.
     #[error("two tracks of {0}: expected each instrument once")]
     Twice(Instrument),
@@ -57,8 +54,8 @@ pub enum SongError {
     },
     /// An encoding whose tokens are not followed.
     #[error(
-        "a model with the encoding {0} cannot be held to a request's tracks and cells: take one whose encoding is \
-         grid or multitrack"
+        "a model with the encoding {0} cannot be held to keys, chords, limits and known music: take one whose \
+         encoding is grid or multitrack"
     )]
     Encoding(&'static str),
     /// Limits that its encoding cannot be held to.
@@ -68,10 +65,15 @@ pub enum SongError {
     Rests(Instrument),
 }
 
+/// Whether what is asked can be held to in music of this encoding.
+pub(super) fn is_steerable(spec: &Spec) -> bool {
+    matches!(spec.base(), Spec::Grid(_) | Spec::Multitrack(_))
+}
+
 /// Whether it can be asked of a model with this encoding.
 pub(super) fn check(song: &Song, spec: &Spec) -> Result<(), SongError> {
     let (settings, grid) = (spec.settings(), matches!(spec.base(), Spec::Grid(_)));
-    if !grid && !matches!(spec.base(), Spec::Multitrack(_)) {
+    if !is_steerable(spec) && song.needs_steering() {
         return Err(SongError::Encoding(spec.name()));
     }
     if song.length == 0 || song.bars.is_empty() {
@@ -79,9 +81,6 @@ pub(super) fn check(song: &Song, spec: &Spec) -> Result<(), SongError> {
             length: song.length,
             stated: song.bars.len(),
         });
-    }
-    if song.tracks.is_empty() {
-        return Err(SongError::Tracks);
     }
     for bar in &song.bars {
         let (numerator, denominator) = (bar.metre.numerator, bar.metre.denominator);

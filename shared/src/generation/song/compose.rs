@@ -91,8 +91,8 @@ impl Composer {
             _ => bars(&generator, &body.tokens),
         };
         cells.tell_chords(encoding.lexicon(), &mut said);
-        let steer = Steer::new(cells.clone(), settings, by_cell, forced);
-        generator.steer = Some(steer);
+        let steered = check::is_steerable(&engine.manifest().encoding);
+        generator.steer = steered.then(|| Steer::new(cells.clone(), settings, by_cell, forced));
         let piece = match tail {
             Some(first) => {
                 generator.go_on(first, said);
@@ -100,7 +100,7 @@ impl Composer {
             }
             None => Some(Piece {
                 conditioning: Conditioning {
-                    instruments: Some(cells.song.band()),
+                    instruments: Some(cells.song.players()),
                     ..generator.conditionings[0]
                 },
                 bars: said,
@@ -114,6 +114,11 @@ impl Composer {
             taken: 0,
             cells,
         })
+    }
+
+    /// Tokens drawn so far.
+    pub fn tokens_drawn(&self) -> usize {
+        self.generator.tokens_drawn()
     }
 
     /// The next bar of what is filled in.
@@ -140,9 +145,11 @@ impl Composer {
                 let mut bars = encoding.bars(&encoding.head(&piece.conditioning));
                 encoding.decode_bar(&tokens, &mut bars);
                 let notes = bars.next().unwrap_or_default().notes.into_iter();
+                let state = cells.song.state(index);
                 return Ok(Some(GeneratedBar {
                     index,
-                    metre: cells.song.state(index).metre,
+                    metre: state.metre,
+                    micros_per_quarter: state.micros_per_quarter,
                     notes: notes.filter(|(by, _)| wants(index, *by)).collect(),
                     tokens,
                 }));
@@ -228,7 +235,7 @@ pub fn compose_watched(
         let mut written: Vec<(Instrument, Note)> = Vec::new();
         while let Some(bar) = composer.next() {
             let bar = bar?;
-            seen(&bar, composer.generator.tokens_drawn());
+            seen(&bar, composer.tokens_drawn());
             let start = cells.bar(bar.index).start;
             written.extend(bar.notes.into_iter().map(|(by, note)| {
                 let start = start + note.start;

@@ -49,6 +49,7 @@ impl Steer {
         match (part, self.by_cell) {
             (Some(part), true) => self.mask_cell(lexicon, part, demands, now, allowed),
             (None, true) => self.mask_bar(lexicon, demands, allowed),
+            (_, false) if self.is_open => {}
             (_, false) => self.mask_time(lexicon, demands, allowed),
         }
     }
