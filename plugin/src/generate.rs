@@ -14,6 +14,7 @@ use famam_shared::engine::{self, EngineError};
 use famam_shared::generation::{GenerationError, Verdict, retry};
 use famam_shared::instrument::{Instrument, UnknownInstrument};
 use famam_shared::say::say;
+use famam_shared::score::Score;
 use famam_shared::theory::progression::ProgressionError;
 use famam_shared::{midi, write_file};
 
@@ -35,6 +36,9 @@ use known::KnownError;
 use piece::Piece;
 use plan::Plan;
 use sets::Place;
+
+/// So many variations are written side by side.
+const TOGETHER: usize = 8;
 
 /// Why nothing, or not all, was written.
 #[derive(Debug, thiserror::Error)]
@@ -102,33 +106,50 @@ pub fn run(options: &Options) -> Result<(), GenerateError> {
     }
     let (began, mut files, mut notes) = (Instant::now(), 0, 0);
     let places = Place::all(options, manifest);
+    // What may be tried again is compared with what was before.
+    let together = match options.retries {
+        0 => TOGETHER,
+        _ => 1,
+    };
+    let write = |seeds: &[u64], place: &Place| -> Result<Vec<Piece>, GenerateError> {
+        let songs = seeds.iter().map(|&seed| plan.song(seed, place));
+        let songs = songs.collect::<Result<_, _>>()?;
+        Ok(piece::write(&*engine, songs, options, encoding.fills())?)
+    };
     for place in &places {
         let mut before = Vec::new();
-        for seed in (0..options.count.max(1)).map(|i| first.wrapping_add(i)) {
-            let make = |seed| -> Result<Piece, GenerateError> {
-                let song = plan.song(seed, place)?;
-                Ok(piece::write(&*engine, song, options, encoding.fills())?)
+        let count = options.count.max(1);
+        for begin in (0..count).step_by(together) {
+            let end = count.min(begin + together as u64);
+            let seeds = (begin..end).map(|i| first.wrapping_add(i));
+            let seeds: Vec<u64> = seeds.collect();
+            let (pieces, tried) = match seeds[..] {
+                [seed] if options.retries > 0 => {
+                    let judge = |pieces: &Vec<Piece>| {
+                        let of =
+                            |piece: &Piece| Verdict::of(&piece.new_part(), &piece.bars(), &before);
+                        let nothing = || Verdict::of(&Score::default(), &[], &[]);
+                        pieces.first().map_or_else(nothing, of)
+                    };
+                    let make = |seed| write(&[seed], place);
+                    let tried = retry(seed, options.retries, make, judge)?;
+                    (tried.result, Some((tried.attempts, tried.verdict)))
+                }
+                _ => (write(&seeds, place)?, None),
             };
-            let judge = |piece: &Piece| Verdict::of(&piece.new_part(), &piece.bars(), &before);
-            let tried = retry(seed, options.retries, make, judge)?;
-            let (piece, path) = (tried.result, place.path(options, seed));
-            let score = piece.returned(options);
             make_folder(&place.folder(options))?;
-            write_file::write(&path, &midi::write(&score))?;
-            report::report(&piece, &score, &path, &*engine, options);
-            if options.tokens {
-                say(report::tokens(&score, piece.song.genre, &*encoding));
-            }
-            (files, notes) = (files + 1, notes + score.note_count());
-            if options.retries > 0 {
-                let Verdict { filled, own } = tried.verdict;
-                say(format_args!(
-                    "  try {} of {}: score {:.2} (bars with music {filled:.2}, notes of its own {own:.2})",
-                    tried.attempts,
-                    options.retries.saturating_add(1),
-                    tried.verdict.score(),
-                ));
-                before.push(piece.new_part());
+            for (piece, seed) in std::iter::zip(pieces, seeds) {
+                let (score, path) = (piece.returned(options), place.path(options, seed));
+                write_file::write(&path, &midi::write(&score))?;
+                report::report(&piece, &score, &path, &*engine, options);
+                if let Some((attempts, verdict)) = tried {
+                    report::tried(attempts, verdict, options);
+                    before.push(piece.new_part());
+                }
+                if options.tokens {
+                    say(report::tokens(&score, piece.song.genre, &*encoding));
+                }
+                (files, notes) = (files + 1, notes + score.note_count());
             }
         }
     }

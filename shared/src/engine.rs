@@ -3,6 +3,7 @@
 //! Two stand behind one small trait: ONNX Runtime ([`ort`]), loaded at run time, and [`rten`], pure
 //! Rust, compiled in. An [`Engine`] is a loaded model, shared by all; a [`Stream`] is one cache.
 
+mod lanes;
 mod library;
 mod ort;
 mod recurrent;
@@ -17,6 +18,7 @@ use crate::bundle::Bundle;
 use crate::encoding::Token;
 use crate::manifest::Manifest;
 
+pub use lanes::Lanes;
 pub use library::find as find_onnxruntime;
 pub use ort::environment as onnxruntime;
 
@@ -56,6 +58,9 @@ pub trait Stream: Send {
     fn reorder(&mut self, _rows: &[usize]) -> Result<(), EngineError> {
         Err(EngineError::Fixed)
     }
+    /// Has each row forget all behind its first `lengths[row]` tokens. A stream whose state cannot be
+    /// shortened forgets all of it instead.
+    fn keep(&mut self, lengths: &[usize]);
     /// Forgets all tokens, not what they are conditioned on.
     fn clear(&mut self);
     /// Tokens in the cache of `row`.

@@ -29,18 +29,20 @@ use crate::encoding::{
     self, BarContent, BarState, Bars, Conditioning, DecodeError, Encoding, Grammar, SettingsError,
     Token, TokenSet,
 };
-use crate::engine::{Engine, EngineError, Stream};
+use crate::engine::{Engine, EngineError};
 use crate::instrument::Instrument;
 use crate::sampling::{self, Biases, Candidates, Words};
 use crate::score::{Metre, Note, Score};
 use steer::Steer;
 
 mod beam;
+mod cache;
 mod fill;
 mod retries;
 pub mod song;
 mod steer;
 
+pub use cache::Cache;
 pub use fill::fill_in;
 pub use retries::{GOOD_ENOUGH, Tried, Verdict, retry};
 
@@ -128,7 +130,7 @@ pub enum GenerationError {
 /// An iterator over the bars of a request.
 pub struct Generator {
     encoding: Box<dyn Encoding>,
-    stream: Box<dyn Stream>,
+    cache: Cache,
     grammar: Box<dyn Grammar>,
     request: Request,
     cancel: Arc<AtomicBool>,
@@ -182,6 +184,8 @@ pub struct Generator {
     /// What moves logits by what was said.
     biases: Biases,
     started: bool,
+    /// Whether the window has begun that is to be written next.
+    begun: bool,
     ended: bool,
 }
 
@@ -191,6 +195,16 @@ impl Generator {
         engine: &dyn Engine,
         request: Request,
         cancel: Arc<AtomicBool>,
+    ) -> Result<Self, GenerationError> {
+        Self::with(engine, request, cancel, None)
+    }
+
+    /// With what another generator has left in a cache, where it is of this model and has the same rows.
+    fn with(
+        engine: &dyn Engine,
+        request: Request,
+        cancel: Arc<AtomicBool>,
+        cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
         request.sampling.check()?;
         let manifest = engine.manifest();
@@ -212,9 +226,11 @@ impl Generator {
         let voices = conditionings.len();
         let conditionings = conditionings.repeat(beam::sequences(&request.sampling));
         let rows = conditionings.len();
-        let stream = engine
-            .open(rows, manifest.context.tokens)
-            .map_err(|source| GenerationError::Engine { bar: 0, source })?;
+        let cache = match cache.filter(|cache| cache.fits(engine, rows)) {
+            Some(cache) => Ok(cache),
+            None => Cache::open(engine, rows),
+        };
+        let cache = cache.map_err(|source| GenerationError::Engine { bar: 0, source })?;
         let mut grammar = encoding.grammar();
         head.iter().try_for_each(|&token| grammar.accept(token))?;
         let size = encoding.vocabulary_size();
@@ -233,7 +249,7 @@ impl Generator {
             merged.insert_range(merges.tokens());
         }
         Ok(Self {
-            stream,
+            cache,
             grammar,
             request,
             cancel,
@@ -263,6 +279,7 @@ impl Generator {
             candidates: Candidates::default(),
             biases: Biases::new(&request.sampling, Arc::new(Words::new(&*encoding))),
             started: false,
+            begun: false,
             ended: request.bars == 0,
             encoding,
         })
@@ -311,16 +328,8 @@ impl Generator {
             }
             let chunk = |row: &[Token]| begin.min(row.len())..(begin + PROMPT_CHUNK).min(row.len());
             let chunks: Vec<&[Token]> = rows.iter().map(|row| &row[chunk(row)]).collect();
-            match self.stream.run(&chunks) {
-                Ok(logits) => {
-                    for (row, chunk) in chunks.iter().enumerate().filter(|(_, c)| !c.is_empty()) {
-                        let last = logits.slice(ndarray::s![row, chunk.len() - 1, ..]);
-                        self.logits[row].clear();
-                        self.logits[row].extend(last.iter());
-                    }
-                }
-                Err(source) => return Err(self.engine_error(source)),
-            }
+            let read = self.cache.run(&chunks, &mut self.logits);
+            read.map_err(|source| self.engine_error(source))?;
         }
         for (sequence, row) in self
             .logits
@@ -338,8 +347,7 @@ impl Generator {
 
     /// Tokens in the fullest row's cache.
     fn len(&self) -> usize {
-        let rows = 0..self.conditionings.len();
-        rows.map(|row| self.stream.len(row)).max().unwrap_or(0)
+        self.cache.len()
     }
 
     /// Fills the cache anew: the head, the last `keep` windows, and the one that is being written.
@@ -392,11 +400,13 @@ impl Generator {
             .iter()
             .map(|(stream, head)| self.ends.split(stream, *head));
         let (conditions, sequences): (Vec<_>, Vec<_>) = split.unzip();
-        self.stream.clear();
-        self.stream
-            .condition(&conditions)
-            .map_err(|source| self.engine_error(source))?;
-        let sequences: Vec<&[Token]> = sequences.iter().map(|sequence| &**sequence).collect();
+        let conditions = conditions.iter().map(|conditions| conditions.to_vec());
+        let mut sequences: Vec<&[Token]> = sequences.iter().map(|sequence| &**sequence).collect();
+        let begun = self.cache.begin(conditions.collect(), &sequences);
+        let begun = begun.map_err(|source| self.engine_error(source))?;
+        for (sequence, read) in sequences.iter_mut().zip(begun) {
+            *sequence = &sequence[read..];
+        }
         self.run(&sequences)
     }
 
@@ -465,8 +475,11 @@ impl Generator {
         None
     }
 
-    /// Begins a window with its first BAR, and in a stream's first metre and tempo.
+    /// Begins the next window, where it has not: its first BAR, and in a stream's first metre and tempo.
     fn begin(&mut self) -> Result<(), GenerationError> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
         let bar = self.encoding.special().bar;
         let left = self.request.bars.saturating_sub(self.index) as usize;
         (self.current_bars, self.opened) = (left.clamp(1, self.window), 1);
@@ -517,6 +530,7 @@ impl Generator {
             self.written.push_back(tokens.to_vec());
         }
         self.kept.push(tokens);
+        self.begun = false;
         self.index += self.current_bars as u32;
         self.rng = bar_rng(self.request.seed, self.index);
         self.ended |= self.index >= self.request.bars;

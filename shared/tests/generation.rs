@@ -95,6 +95,11 @@ impl Stream for OracleStream {
         assert!(conditions.iter().all(|row| row.is_empty()));
         Ok(())
     }
+    fn keep(&mut self, lengths: &[usize]) {
+        if self.cache.len() > lengths[0] {
+            self.clear();
+        }
+    }
     fn clear(&mut self) {
         self.cache.clear();
         self.log.runs.lock().unwrap().clear();

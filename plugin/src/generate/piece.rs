@@ -2,13 +2,14 @@
 
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use famam_shared::engine::Engine;
-use famam_shared::generation::GenerationError;
 use famam_shared::generation::song::{Song, compose_watched};
+use famam_shared::generation::{GeneratedBar, GenerationError};
+use famam_shared::instrument::Instrument;
 use famam_shared::score::{Note, Score, Tempo, Ticks};
 
 use super::cells::Cells;
@@ -23,60 +24,97 @@ pub struct Piece {
     /// Tokens drawn.
     pub tokens: usize,
     pub first_bar: Duration,
+    /// Of the time of all that were written side by side its share.
     pub took: Duration,
 }
 
-/// Writes a song; `fills` says whether the model can write cells among known ones.
+/// How far the songs are that are being written.
+#[derive(Default)]
+struct Progress {
+    first_bar: Option<Duration>,
+    /// Of each song: tokens drawn, and bars behind which nothing was written yet.
+    songs: Vec<(usize, u32)>,
+}
+
+/// Writes songs, side by side where there are several; `fills` says whether the model can write cells among known
+/// ones.
 pub fn write(
     engine: &dyn Engine,
-    song: Song,
+    songs: Vec<Song>,
     options: &Options,
     fills: bool,
-) -> Result<Piece, GenerationError> {
+) -> Result<Vec<Piece>, GenerationError> {
     let began = Instant::now();
     let shown = std::io::stderr().is_terminal();
-    let (mut first_bar, mut tokens, mut reached) = (None, 0, 0);
-    let mut before = 0;
-    let length = song.length;
-    let mut compose = |song: Song| {
-        let mut drawn_here = 0;
-        let score = compose_watched(
-            engine,
-            song,
-            Arc::new(AtomicBool::new(false)),
-            &mut |bar, drawn| {
-                first_bar.get_or_insert_with(|| began.elapsed());
-                (drawn_here, reached) = (drawn, bar.index + 1);
-                if shown {
-                    let speed = (before + drawn) as f64 / began.elapsed().as_secs_f64();
-                    eprint!("\rbar {reached} of {length}, {speed:.0} tokens/s ");
-                    let _ = std::io::stderr().flush();
-                }
-            },
-        );
-        before += drawn_here;
-        tokens = before;
-        score
+    let progress = Mutex::new(Progress {
+        songs: vec![(0, 0); songs.len()],
+        ..Progress::default()
+    });
+    let bars: u32 = songs
+        .iter()
+        .map(|song| song.length)
+        .fold(0, u32::saturating_add);
+    // What earlier sections drew counts, too.
+    let compose = |songs: Vec<Song>, before: usize| {
+        let seen = |song: usize, bar: &GeneratedBar, drawn: usize| {
+            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            progress.first_bar.get_or_insert_with(|| began.elapsed());
+            if let Some(song) = progress.songs.get_mut(song) {
+                *song = (before + drawn, bar.index + 1);
+            }
+            if shown {
+                let (drawn, reached) = (progress.songs.iter())
+                    .fold((0, 0), |(tokens, bars), song| {
+                        (tokens + song.0, bars + song.1)
+                    });
+                let speed = drawn as f64 / began.elapsed().as_secs_f64();
+                eprint!("\rbar {reached} of {bars}, {speed:.0} tokens/s ");
+                let _ = std::io::stderr().flush();
+            }
+        };
+        compose_watched(engine, songs, Arc::new(AtomicBool::new(false)), &seen)
+    };
+    let drawn = |song: usize| -> (usize, u32) {
+        let progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.songs.get(song).copied().unwrap_or_default()
     };
     let written = match &options.sections {
-        Some(sections) => sections.compose(&song, options.section_bars, fills, &mut compose),
-        None => compose(song.clone()),
+        None => compose(songs.clone(), 0),
+        Some(sections) => {
+            let one = |song: &Song| {
+                sections.compose(song, options.section_bars, fills, |song| {
+                    let score = compose(vec![song], drawn(0).0)?;
+                    Ok(score.into_iter().next().unwrap_or_default())
+                })
+            };
+            songs.iter().map(one).collect()
+        }
     };
     if shown {
         eprint!("\r\x1b[K");
     }
-    let mut piece = Piece {
-        score: written?,
-        song,
-        tokens,
-        first_bar: first_bar.unwrap_or_default(),
-        took: began.elapsed(),
+    let took = began.elapsed() / u32::try_from(songs.len().max(1)).unwrap_or(u32::MAX);
+    let first_bar = progress
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .first_bar;
+    let pieces = std::iter::zip(written?, songs).enumerate();
+    let piece = |(index, (score, song)): (usize, (Score, Song))| {
+        let (tokens, reached) = drawn(index);
+        let mut piece = Piece {
+            score,
+            song,
+            tokens,
+            first_bar: first_bar.unwrap_or_default(),
+            took,
+        };
+        if options.max_tokens.is_some() {
+            piece.end_with(reached);
+        }
+        piece.restore();
+        piece
     };
-    if options.max_tokens.is_some() {
-        piece.end_with(reached);
-    }
-    piece.restore();
-    Ok(piece)
+    Ok(pieces.map(piece).collect())
 }
 
 impl Piece {
@@ -124,12 +162,7 @@ impl Piece {
     }
 
     /// Whether a note of the piece is new.
-    fn is_wanted(
-        &self,
-        wanted: Option<&Cells>,
-        bar: u32,
-        by: famam_shared::instrument::Instrument,
-    ) -> bool {
+    fn is_wanted(&self, wanted: Option<&Cells>, bar: u32, by: Instrument) -> bool {
         wanted.is_none_or(|wanted| wanted.contains(&(bar, by)))
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use famam_shared::encoding::{Conditioning, Encoding};
 use famam_shared::engine::Engine;
+use famam_shared::generation::Verdict;
 use famam_shared::midi;
 use famam_shared::quantize::quantize;
 use famam_shared::say::say;
@@ -63,6 +64,16 @@ pub fn report(piece: &Piece, score: &Score, path: &Path, engine: &dyn Engine, op
         piece.first_bar.as_secs_f64() * 1e3,
         engine.name(),
         options.threads,
+    ));
+}
+
+/// How good the best of several tries is.
+pub fn tried(attempts: u32, verdict: Verdict, options: &Options) {
+    let Verdict { filled, own } = verdict;
+    say(format_args!(
+        "  try {attempts} of {}: score {:.2} (bars with music {filled:.2}, notes of its own {own:.2})",
+        options.retries.saturating_add(1),
+        verdict.score(),
     ));
 }
 

@@ -10,7 +10,6 @@ use crossbeam_channel::{Receiver, Sender};
 use famam_shared::engine::{self, Choice, Engine};
 use famam_shared::generation::song::{Composer, Song};
 use famam_shared::generation::{GeneratedBar, GenerationError};
-use famam_shared::instrument::InstrumentSet;
 use famam_shared::manifest::Manifest;
 
 use super::InstanceId;
@@ -162,8 +161,7 @@ fn take(job: Job, engines: &mut Engines, queue: &mut VecDeque<Running>, reports:
             };
             let composer = engine.and_then(|engine| {
                 let song = fit(*song, groups, engine.manifest());
-                let none = InstrumentSet::default();
-                let composer = guarded(|| Composer::new(&*engine, song, none, cancel))?;
+                let composer = guarded(|| Composer::new(&*engine, song, cancel, None))?;
                 composer.map_err(|error| error.to_string())
             });
             match composer {

@@ -338,6 +338,11 @@ impl Stream for OrtStream {
         Ok(())
     }
 
+    fn keep(&mut self, lengths: &[usize]) {
+        self.rows.keep(lengths);
+        self.rows.mark(self.caches.kpos.extract_tensor_mut().1);
+    }
+
     fn clear(&mut self) {
         self.rows.clear();
         self.rows.mark(self.caches.kpos.extract_tensor_mut().1);

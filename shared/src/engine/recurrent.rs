@@ -114,6 +114,21 @@ impl<G: Graph> Stream for Recurrent<G> {
         Ok(())
     }
 
+    fn keep(&mut self, lengths: &[usize]) {
+        // A state is of all tokens: without some of them it is none.
+        let kept = |(row, &length): (usize, &usize)| match self.rows.len(row) > length {
+            true => 0,
+            false => length,
+        };
+        let kept: Vec<usize> = lengths.iter().enumerate().map(kept).collect();
+        for (row, _) in kept.iter().enumerate().filter(|(_, kept)| **kept == 0) {
+            for (state, &width) in self.state.iter_mut().zip(&self.widths) {
+                state[row * width..][..width].fill(0.0);
+            }
+        }
+        self.rows.keep(&kept);
+    }
+
     fn clear(&mut self) {
         self.rows.clear();
         self.state.iter_mut().for_each(|state| state.fill(0.0));

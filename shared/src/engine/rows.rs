@@ -119,6 +119,13 @@ impl Rows {
         self.lengths.iter().all(|&length| length == 0)
     }
 
+    /// See [`super::Stream::keep`].
+    pub(super) fn keep(&mut self, lengths: &[usize]) {
+        for (length, &kept) in self.lengths.iter_mut().zip(lengths) {
+            *length = kept.min(*length);
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.lengths.fill(0);
     }

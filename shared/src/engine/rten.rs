@@ -265,6 +265,11 @@ impl Stream for RtenStream {
         Ok(())
     }
 
+    fn keep(&mut self, lengths: &[usize]) {
+        self.rows.keep(lengths);
+        self.rows.mark(&mut self.kpos);
+    }
+
     fn clear(&mut self) {
         self.rows.clear();
         self.rows.mark(&mut self.kpos);

@@ -190,7 +190,7 @@ impl Generator {
             .iter()
             .flat_map(|&from| from * voices..(from + 1) * voices);
         let rows: Vec<usize> = rows.collect();
-        let reordered = self.stream.reorder(&rows);
+        let reordered = self.cache.reorder(&rows);
         reordered.map_err(|source| self.engine_error(source))
     }
 

@@ -136,6 +136,10 @@ impl Stream for Rows {
         self.rows = rows.iter().map(|&row| self.rows[row].clone()).collect();
         Ok(())
     }
+    fn keep(&mut self, lengths: &[usize]) {
+        let rows = self.rows.iter_mut().zip(lengths);
+        rows.for_each(|(row, &length)| row.truncate(length));
+    }
     fn clear(&mut self) {
         self.rows.iter_mut().for_each(Vec::clear);
     }

@@ -111,6 +111,11 @@ impl Stream for OracleStream {
     fn condition(&mut self, _: &[&[Token]]) -> Result<(), EngineError> {
         Ok(())
     }
+    fn keep(&mut self, lengths: &[usize]) {
+        let rows = self.rows.iter_mut().zip(lengths);
+        let longer = rows.filter(|(row, length)| row.1 > **length);
+        longer.for_each(|(row, _)| *row = (SEED, 0));
+    }
     fn clear(&mut self) {
         self.rows.fill((SEED, 0));
     }

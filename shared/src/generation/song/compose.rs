@@ -6,18 +6,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::ScopedJoinHandle;
 
 use super::{Cells, Song, check};
 use crate::encoding::{Conditioning, Kind, Lexicon, Token};
-use crate::engine::Engine;
+use crate::engine::{Engine, Lanes};
 use crate::generation::fill::{Piece, bars};
 use crate::generation::steer::Steer;
-use crate::generation::{GeneratedBar, GenerationError, Generator, Request, bar_rng};
+use crate::generation::{Cache, GeneratedBar, GenerationError, Generator, Request, bar_rng};
 use crate::instrument::{Instrument, InstrumentSet};
 use crate::score::{Note, Score};
 
 /// How often [`compose`] tries again where a track is silent throughout, before it has it play.
 pub const RETRIES: u64 = 2;
+
+/// What differs from one try to the next.
+#[derive(Clone, Copy, Default)]
+struct Try {
+    /// Its number, from 0: each has other random numbers.
+    number: u64,
+    /// Tracks that play in the first bar in which they can.
+    forced: InstrumentSet,
+}
 
 /// An iterator over the bars of a song in which something is wanted, in order. Their notes are what was
 /// written; what is known is the caller's already.
@@ -32,8 +42,8 @@ pub struct Composer {
 }
 
 impl Composer {
-    /// Makes ready; runs nothing yet. Tracks of `forced` play in the first bar in which they can. `cancel` stops it
-    /// between two tokens.
+    /// Makes ready; runs nothing yet. `cancel` stops it between two tokens. What the last composer of this model
+    /// has read is read no more where its `cache` is given.
     ///
     /// # Errors
     /// What is wrong in the song, [`GenerationError::Whole`] where cells among known ones are wanted of a model
@@ -41,20 +51,21 @@ impl Composer {
     pub fn new(
         engine: &dyn Engine,
         song: Song,
-        forced: InstrumentSet,
         cancel: Arc<AtomicBool>,
+        cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
         check::check(&song, &engine.manifest().encoding)?;
-        Self::over(engine, Arc::new(Cells::new(song)), 0, forced, cancel)
+        let cells = Arc::new(Cells::new(song));
+        Self::over(engine, cells, Try::default(), cancel, cache)
     }
 
-    /// Of a song that was checked; each try has other random numbers.
+    /// Of a song that was checked.
     fn over(
         engine: &dyn Engine,
         cells: Arc<Cells>,
-        attempt: u64,
-        forced: InstrumentSet,
+        attempt: Try,
         cancel: Arc<AtomicBool>,
+        cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
         let song = &cells.song;
         let state = song.state(0);
@@ -64,11 +75,11 @@ impl Composer {
             metre: state.metre,
             micros_per_quarter: state.micros_per_quarter,
             // An odd factor of many bits, so that no try is another seed's first.
-            seed: song.seed ^ attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            seed: song.seed ^ attempt.number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             sampling: song.sampling,
             max_tokens: song.max_tokens,
         };
-        let mut generator = Generator::new(engine, request, cancel)?;
+        let mut generator = Generator::with(engine, request, cancel, cache)?;
         let encoding = &generator.encoding;
         let by_cell = encoding.fills();
         let settings = encoding.quantize_settings();
@@ -92,7 +103,8 @@ impl Composer {
         };
         cells.tell_chords(encoding.lexicon(), &mut said);
         let steered = check::is_steerable(&engine.manifest().encoding);
-        generator.steer = steered.then(|| Steer::new(cells.clone(), settings, by_cell, forced));
+        generator.steer =
+            steered.then(|| Steer::new(cells.clone(), settings, by_cell, attempt.forced));
         let piece = match tail {
             Some(first) => {
                 generator.go_on(first, said);
@@ -114,6 +126,23 @@ impl Composer {
             taken: 0,
             cells,
         })
+    }
+
+    /// Reads what is known before the first bar that is written, which is then there the sooner. Does nothing
+    /// where cells among known ones are wanted, or a bar is written.
+    ///
+    /// # Errors
+    /// What generation fails by.
+    pub fn prepare(&mut self) -> Result<(), GenerationError> {
+        match self.piece.is_some() || self.generator.started {
+            true => Ok(()),
+            false => self.generator.begin(),
+        }
+    }
+
+    /// What was read, for the next composer of this model.
+    pub fn into_cache(self) -> Cache {
+        self.generator.cache
     }
 
     /// Tokens drawn so far.
@@ -211,44 +240,121 @@ pub fn compose(
     song: Song,
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
-    compose_watched(engine, song, cancel, &mut |_, _| ())
+    let attempt = Attempt::new(engine, song, &cancel)?;
+    attempt.finish(engine, &cancel, &|_, _| ())
 }
 
-/// As [`compose`]; `seen` is told of each bar that was written, and how many tokens were drawn so far. What is
-/// tried again begins anew.
+/// Several songs at once, each as [`compose`] writes it: their tokens are run together, on a thread for each.
 ///
 /// # Errors
-/// As [`compose`].
+/// Of the first song that fails.
+pub fn compose_all(
+    engine: &dyn Engine,
+    songs: Vec<Song>,
+    cancel: Arc<AtomicBool>,
+) -> Result<Vec<Score>, GenerationError> {
+    compose_watched(engine, songs, cancel, &|_, _, _| ())
+}
+
+/// Is told which of several songs a bar was written of, the bar, and how many tokens of the song were drawn so
+/// far. What is tried again begins anew.
+pub type Seen<'a> = dyn Fn(usize, &GeneratedBar, usize) + Sync + 'a;
+
+/// As [`compose_all`], while `seen` is told of each bar.
+///
+/// # Errors
+/// As [`compose_all`].
 pub fn compose_watched(
     engine: &dyn Engine,
-    song: Song,
+    mut songs: Vec<Song>,
     cancel: Arc<AtomicBool>,
-    seen: &mut dyn FnMut(&GeneratedBar, usize),
-) -> Result<Score, GenerationError> {
-    check::check(&song, &engine.manifest().encoding)?;
-    check::check_length(&song)?;
-    let cells = Arc::new(Cells::new(song));
-    let mut forced = InstrumentSet::default();
-    let mut attempt = 0;
-    loop {
-        let mut composer = Composer::over(engine, cells.clone(), attempt, forced, cancel.clone())?;
-        let mut written: Vec<(Instrument, Note)> = Vec::new();
-        while let Some(bar) = composer.next() {
-            let bar = bar?;
-            seen(&bar, composer.tokens_drawn());
-            let start = cells.bar(bar.index).start;
-            written.extend(bar.notes.into_iter().map(|(by, note)| {
-                let start = start + note.start;
-                (by, Note { start, ..note })
-            }));
-        }
-        let silent = cells.silent(&written);
-        if silent.is_empty() || attempt > RETRIES {
-            return Ok(cells.whole(written));
-        }
-        attempt += 1;
-        if attempt > RETRIES {
-            forced = silent.union(&forced);
+    seen: &Seen,
+) -> Result<Vec<Score>, GenerationError> {
+    if songs.len() == 1 {
+        let attempt = songs.pop().map(|song| Attempt::new(engine, song, &cancel));
+        let attempt = attempt.transpose()?.into_iter();
+        let seen = |bar: &GeneratedBar, drawn| seen(0, bar, drawn);
+        let scores = attempt.map(|attempt| attempt.finish(engine, &cancel, &seen));
+        return scores.collect();
+    }
+    let lanes = Lanes::new(engine);
+    let attempts = songs.into_iter();
+    let attempts = attempts.map(|song| Attempt::new(&lanes, song, &cancel));
+    let attempts: Vec<Attempt> = attempts.collect::<Result<_, _>>()?;
+    if attempts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let started = lanes.start();
+    started.map_err(|source| GenerationError::Engine { bar: 0, source })?;
+    std::thread::scope(|scope| {
+        let (lanes, cancel) = (&lanes, &cancel);
+        let start = |(index, attempt): (usize, Attempt)| {
+            let seen = move |bar: &GeneratedBar, drawn| seen(index, bar, drawn);
+            scope.spawn(move || attempt.finish(lanes, cancel, &seen))
+        };
+        let threads: Vec<_> = attempts.into_iter().enumerate().map(start).collect();
+        let join = |thread: ScopedJoinHandle<_>| match thread.join() {
+            Ok(score) => score,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+/// A song that is tried.
+struct Attempt {
+    cells: Arc<Cells>,
+    composer: Composer,
+}
+
+impl Attempt {
+    /// The first.
+    fn new(
+        engine: &dyn Engine,
+        song: Song,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<Self, GenerationError> {
+        check::check(&song, &engine.manifest().encoding)?;
+        check::check_length(&song)?;
+        let cells = Arc::new(Cells::new(song));
+        let first = Try::default();
+        let composer = Composer::over(engine, cells.clone(), first, cancel.clone(), None)?;
+        Ok(Self { cells, composer })
+    }
+
+    /// Tries until every track plays that must.
+    fn finish(
+        self,
+        engine: &dyn Engine,
+        cancel: &Arc<AtomicBool>,
+        seen: &dyn Fn(&GeneratedBar, usize),
+    ) -> Result<Score, GenerationError> {
+        let Self {
+            cells,
+            mut composer,
+        } = self;
+        let mut attempt = Try::default();
+        loop {
+            let mut written: Vec<(Instrument, Note)> = Vec::new();
+            while let Some(bar) = composer.next() {
+                let bar = bar?;
+                seen(&bar, composer.tokens_drawn());
+                let start = cells.bar(bar.index).start;
+                written.extend(bar.notes.into_iter().map(|(by, note)| {
+                    let start = start + note.start;
+                    (by, Note { start, ..note })
+                }));
+            }
+            let silent = cells.silent(&written);
+            if silent.is_empty() || attempt.number > RETRIES {
+                return Ok(cells.whole(written));
+            }
+            attempt.number += 1;
+            if attempt.number > RETRIES {
+                attempt.forced = silent.union(&attempt.forced);
+            }
+            let cache = Some(composer.into_cache());
+            composer = Composer::over(engine, cells.clone(), attempt, cancel.clone(), cache)?;
         }
     }
 }

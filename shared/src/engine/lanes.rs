@@ -1,0 +1,244 @@
+//! Several writers on one stream: each has rows of its own and a thread of its own, and all rows are run
+//! together, which costs far less than each by itself.
+//!
+//! A writer that asks for a run waits for those that have not asked yet; the last one to ask runs them all.
+//! So none needs to know of the others, and who is done takes its leave.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ndarray::{Array3, ArrayView3, s};
+use parking_lot::{Condvar, Mutex};
+
+use super::{Engine, EngineError, Stream};
+use crate::encoding::Token;
+use crate::manifest::Manifest;
+
+/// An engine whose streams are the lanes of one stream of another engine. All are opened before [`Lanes::start`],
+/// and run on a thread each.
+pub struct Lanes<'e> {
+    engine: &'e dyn Engine,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Somebody ran all lanes, or left.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: Vec<LaneState>,
+    capacity: usize,
+    /// Of all rows, once started.
+    stream: Option<Box<dyn Stream>>,
+}
+
+/// What the others know of a lane.
+struct LaneState {
+    rows: Range<usize>,
+    /// What it is to run, of each row.
+    asked: Option<Vec<Vec<Token>>>,
+    /// What came of it, `[rows, time, vocabulary]`.
+    ran: Option<Result<Array3<f32>, String>>,
+    conditions: Vec<Vec<Token>>,
+    has_left: bool,
+}
+
+impl<'e> Lanes<'e> {
+    /// Without lanes yet.
+    pub fn new(engine: &'e dyn Engine) -> Self {
+        let shared = Arc::default();
+        Self { engine, shared }
+    }
+
+    /// Opens the stream of all lanes.
+    ///
+    /// # Errors
+    /// What the engine cannot open.
+    pub fn start(&self) -> Result<(), EngineError> {
+        let mut state = self.shared.state.lock();
+        let rows = state.lanes.last().map_or(0, |last| last.rows.end);
+        state.stream = Some(self.engine.open(rows, state.capacity)?);
+        Ok(())
+    }
+}
+
+impl Engine for Lanes<'_> {
+    fn manifest(&self) -> &Manifest {
+        self.engine.manifest()
+    }
+
+    fn name(&self) -> String {
+        self.engine.name()
+    }
+
+    fn fallback(&self) -> Option<&str> {
+        self.engine.fallback()
+    }
+
+    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
+        let mut state = self.shared.state.lock();
+        if state.stream.is_some() {
+            let why = "its stream has started without this lane".to_owned();
+            return Err(failed("open a lane", why));
+        }
+        let first = state.lanes.last().map_or(0, |last| last.rows.end);
+        state.capacity = state.capacity.max(capacity);
+        state.lanes.push(LaneState {
+            rows: first..first + batch,
+            asked: None,
+            ran: None,
+            conditions: vec![Vec::new(); batch],
+            has_left: false,
+        });
+        Ok(Box::new(Lane {
+            shared: self.shared.clone(),
+            index: state.lanes.len() - 1,
+            rows: first..first + batch,
+            logits: Array3::default([0; 3]),
+        }))
+    }
+}
+
+fn failed(doing: &str, why: String) -> EngineError {
+    EngineError::Runtime {
+        engine: "a stream of several lanes",
+        doing: doing.to_owned(),
+        why,
+    }
+}
+
+impl State {
+    /// Runs what all lanes that are left have asked for, if all have.
+    fn run_all(&mut self) {
+        let all = |lane: &LaneState| lane.has_left || lane.asked.is_some();
+        let any = self.lanes.iter().any(|lane| lane.asked.is_some());
+        let Some(stream) = self.stream.as_mut().filter(|_| any) else {
+            return;
+        };
+        if !self.lanes.iter().all(all) {
+            return;
+        }
+        let rows = self.lanes.last().map_or(0, |last| last.rows.end);
+        let mut tokens: Vec<&[Token]> = vec![&[]; rows];
+        for lane in &self.lanes {
+            for (row, asked) in lane.rows.clone().zip(lane.asked.iter().flatten()) {
+                tokens[row] = asked;
+            }
+        }
+        let logits = stream.run(&tokens).map_err(|error| error.to_string());
+        for lane in self.lanes.iter_mut().filter(|lane| lane.asked.is_some()) {
+            let own =
+                |logits: &ArrayView3<f32>| logits.slice(s![lane.rows.clone(), .., ..]).to_owned();
+            lane.ran = Some(logits.as_ref().map(own).map_err(Clone::clone));
+        }
+        self.lanes.iter_mut().for_each(|lane| lane.asked = None);
+    }
+}
+
+/// Rows of the stream that one writer has.
+struct Lane {
+    shared: Arc<Shared>,
+    index: usize,
+    rows: Range<usize>,
+    /// Of the last run.
+    logits: Array3<f32>,
+}
+
+impl Stream for Lane {
+    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        if tokens.len() != self.rows.len() {
+            return Err(EngineError::Batch {
+                batch: self.rows.len(),
+                rows: tokens.len(),
+            });
+        }
+        if tokens.iter().all(|row| row.is_empty()) {
+            return Err(EngineError::NoToken);
+        }
+        let mut state = self.shared.state.lock();
+        let asked = tokens.iter().map(|row| row.to_vec()).collect();
+        state.lanes[self.index].asked = Some(asked);
+        let ran = loop {
+            state.run_all();
+            if let Some(ran) = state.lanes[self.index].ran.take() {
+                break ran;
+            }
+            self.shared.changed.wait(&mut state);
+        };
+        drop(state);
+        self.shared.changed.notify_all();
+        self.logits = ran.map_err(|why| failed("run its rows", why))?;
+        Ok(self.logits.view())
+    }
+
+    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
+        let mut state = self.shared.state.lock();
+        let own = conditions.iter().map(|row| row.to_vec()).collect();
+        state.lanes[self.index].conditions = own;
+        let State { lanes, stream, .. } = &mut *state;
+        let all: Vec<&[Token]> = lanes
+            .iter()
+            .flat_map(|lane| lane.conditions.iter().map(Vec::as_slice))
+            .collect();
+        stream
+            .as_mut()
+            .map_or(Ok(()), |stream| stream.condition(&all))
+    }
+
+    fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        let first = self.rows.start;
+        if let Some(row) = rows.iter().find(|row| **row >= self.rows.len()) {
+            return Err(EngineError::Batch {
+                batch: self.rows.len(),
+                rows: row + 1,
+            });
+        }
+        let mut state = self.shared.state.lock();
+        let count = state.lanes.last().map_or(0, |last| last.rows.end);
+        let mut all: Vec<usize> = (0..count).collect();
+        for (row, from) in self.rows.clone().zip(rows) {
+            all[row] = first + from;
+        }
+        let stream = state.stream.as_mut();
+        stream.map_or(Ok(()), |stream| stream.reorder(&all))
+    }
+
+    fn keep(&mut self, lengths: &[usize]) {
+        let rows = self.rows.clone();
+        let mut state = self.shared.state.lock();
+        let count = state.lanes.last().map_or(0, |last| last.rows.end);
+        let mut all = vec![usize::MAX; count];
+        all[rows].copy_from_slice(lengths);
+        if let Some(stream) = &mut state.stream {
+            stream.keep(&all);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.keep(&vec![0; self.rows.len()]);
+    }
+
+    fn len(&self, row: usize) -> usize {
+        let state = self.shared.state.lock();
+        let stream = state.stream.as_ref();
+        stream.map_or(0, |stream| stream.len(self.rows.start + row))
+    }
+
+    fn is_empty(&self) -> bool {
+        (0..self.rows.len()).all(|row| self.len(row) == 0)
+    }
+}
+
+/// The others no longer wait for it.
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.lanes[self.index].has_left = true;
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+}
