@@ -1,5 +1,6 @@
 //! A piece: a song that was written, and what of it is new.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -9,10 +10,8 @@ use std::time::{Duration, Instant};
 use famam_shared::engine::Engine;
 use famam_shared::generation::song::{Song, compose_watched};
 use famam_shared::generation::{GeneratedBar, GenerationError};
-use famam_shared::instrument::Instrument;
 use famam_shared::score::{Note, Score, Tempo, Ticks};
 
-use super::cells::Cells;
 use super::options::{Options, Returned};
 
 /// A song that was written.
@@ -118,25 +117,23 @@ pub fn write(
 }
 
 impl Piece {
-    /// Where bar `index` begins; behind the last that is stated they go on as it does.
-    fn start(&self, index: u32) -> Ticks {
+    /// The bar lines, from the first bar's to the end.
+    fn lines(&self) -> Vec<Ticks> {
         let bars = &self.song.bars;
-        let lengths = bars.iter().map(|bar| bar.metre.bar().0);
-        let stated: u32 = lengths.clone().take(index as usize).sum();
-        let more = index.saturating_sub(bars.len() as u32);
-        Ticks(stated + more * lengths.last().unwrap_or_default())
-    }
-
-    /// The bar in which `at` lies.
-    fn bar(&self, at: Ticks) -> u32 {
-        let ends = (1..).map(|bar| self.start(bar));
-        ends.take_while(|end| *end <= at).count() as u32
+        // Behind the last that is stated they go on as it does.
+        let stated = bars.iter().chain(bars.last().into_iter().cycle());
+        let mut lines = vec![Ticks(0)];
+        for bar in stated.take(self.song.length as usize) {
+            let line = lines.last().map_or(0, |line| line.0);
+            lines.push(Ticks(line.saturating_add(bar.metre.bar().0)));
+        }
+        lines
     }
 
     /// Leaves out the bars behind the last that was written.
     fn end_with(&mut self, bars: u32) {
         self.song.length = self.song.length.min(bars);
-        self.score.end = self.start(self.song.length);
+        self.score.end = self.lines().pop().unwrap_or_default();
         let end = self.score.end;
         self.score.tempos.retain(|tempo| tempo.at < end);
         self.score.metres.retain(|metre| metre.at < end);
@@ -161,29 +158,31 @@ impl Piece {
         self.score.tempos = tempos;
     }
 
-    /// Whether a note of the piece is new.
-    fn is_wanted(&self, wanted: Option<&Cells>, bar: u32, by: Instrument) -> bool {
-        wanted.is_none_or(|wanted| wanted.contains(&(bar, by)))
-    }
-
     /// The time of the bars in which something was wanted.
     pub fn bars(&self) -> Vec<Range<Ticks>> {
         let wanted = self.song.wanted.as_ref();
-        let asked = |bar: &u32| wanted.is_none_or(|wanted| wanted.iter().any(|(at, _)| at == bar));
-        let bars = (0..self.song.length).filter(asked);
-        bars.map(|bar| self.start(bar)..self.start(bar + 1))
-            .collect()
+        let wanted: Option<BTreeSet<u32>> =
+            wanted.map(|cells| cells.iter().map(|(bar, _)| *bar).collect());
+        let lines = self.lines();
+        let bars = (0..).zip(lines.windows(2));
+        let bars =
+            bars.filter(|(bar, _)| wanted.as_ref().is_none_or(|wanted| wanted.contains(bar)));
+        bars.map(|(_, lines)| lines[0]..lines[1]).collect()
     }
 
     /// What was written, where it stands.
     pub fn new_part(&self) -> Score {
         let mut new = self.score.clone();
-        let wanted = self.song.wanted.as_ref();
+        let Some(wanted) = &self.song.wanted else {
+            return new;
+        };
+        let lines = self.lines();
+        let bar = |at: Ticks| lines.partition_point(|line| *line <= at).saturating_sub(1) as u32;
         for track in &mut new.tracks {
             let by = track.instrument;
             track
                 .notes
-                .retain(|note| self.is_wanted(wanted, self.bar(note.start), by));
+                .retain(|note| wanted.contains(&(bar(note.start), by)));
         }
         new.tracks.retain(|track| !track.notes.is_empty());
         new
