@@ -274,7 +274,7 @@ fn place(clip: &Clip, quarters: f64) -> String {
 }
 
 /// The folder `famam` in the system's place for a user's data.
-fn user_folder() -> Option<PathBuf> {
+pub(crate) fn user_folder() -> Option<PathBuf> {
     let variable = |name: &str| {
         std::env::var_os(name)
             .filter(|path| !path.is_empty())

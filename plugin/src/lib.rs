@@ -25,14 +25,18 @@ pub mod band;
 pub mod clip;
 pub mod editor;
 mod factory;
+pub mod harmony;
 pub mod model;
 pub mod params;
 mod pin;
 pub mod player;
+pub mod sampling;
 pub mod slot;
 pub mod snapshot;
 pub mod standalone;
 pub mod state;
+pub mod styles;
+pub mod tracks;
 pub mod worker;
 
 use player::{EventKind, Player};

@@ -93,6 +93,29 @@ impl Bands {
         }
         chosen
     }
+
+    /// At most `count` instruments that play together in `genre` (in all genres, where its bands were not
+    /// counted): the most common one, then the most common of those that play beside it, and so on, as
+    /// long as a band has all of them.
+    pub fn top(&self, genre: u16, count: usize) -> InstrumentSet {
+        let of = |genre: usize| self.0.get(genre).filter(|bands| !bands.is_empty());
+        let bands = of(usize::from(genre)).or_else(|| of(0));
+        let mut bands: Vec<InstrumentSet> = bands.cloned().unwrap_or_default();
+        let mut top = InstrumentSet::default();
+        while top.len() < count {
+            let beside: InstrumentSet = bands
+                .iter()
+                .flat_map(InstrumentSet::iter)
+                .filter(|&instrument| !top.contains(instrument))
+                .collect();
+            let Some(next) = most_common(&bands, &beside) else {
+                break;
+            };
+            top.insert(next);
+            bands.retain(|band| band.contains(next));
+        }
+        top
+    }
 }
 
 /// The one of `choice` that most of `bands` have.
@@ -166,6 +189,26 @@ mod tests {
         );
         assert_eq!(choose(1, &[StringsAndPads]), set(&[40]), "in none");
         assert_eq!(choose(1, &[]), set(&[]));
+    }
+
+    #[test]
+    fn the_top_of_a_genre_plays_together() {
+        let rock = [
+            (1, set(&[30, 34, 128])),
+            (1, set(&[30, 33, 128])),
+            (1, set(&[18, 29, 33, 128])),
+            (1, set(&[0, 33, 48])),
+            (2, set(&[24, 73])),
+        ];
+        let bands = Bands::count(4, rock);
+        assert_eq!(bands.top(1, 1), set(&[33]), "33 and 128 are as common");
+        assert_eq!(bands.top(1, 2), set(&[33, 128]));
+        assert_eq!(bands.top(1, 3), set(&[18, 33, 128]));
+        assert_eq!(bands.top(1, 10), set(&[18, 29, 33, 128]), "no larger band");
+        assert_eq!(bands.top(2, 5), set(&[24, 73]));
+        assert_eq!(bands.top(3, 1), set(&[33]), "of all genres");
+        assert_eq!(bands.top(1, 0), set(&[]));
+        assert_eq!(Bands::default().top(1, 5), set(&[]));
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod repair;
 mod write;
 
 pub use read::{MAX_CHANGES, MAX_NOTES, MAX_TICKS, MAX_TRACKS, read};
-pub use write::write;
+pub use write::{channels, write};
 
 /// The largest file that [`read_file`] opens, in bytes. Music of a million notes is smaller.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;

@@ -7,6 +7,7 @@
 
 mod beat;
 pub mod chord;
+mod common;
 mod finder;
 pub mod key;
 mod numeral;

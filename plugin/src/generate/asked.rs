@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser};
 use famam_plugin::editor::bundles;
 use famam_plugin::model::Source;
+use famam_plugin::styles::{RANDOM, Styles};
+use famam_shared::encoding::controls;
 use famam_shared::prompts::arguments::{Arguments, quoted};
+use famam_shared::theory::Scale;
 
 use super::{Options, run};
 
@@ -21,6 +24,8 @@ pub fn asked() -> Result<(), Box<dyn Error>> {
     let offers = |option: &str, said: &BTreeMap<String, Vec<String>>| match option {
         "model" => models(),
         "genre" => genres(said.get("model").and_then(|model| model.first())),
+        "style" => styles(said.get("styles").and_then(|file| file.first())),
+        "key" => keys(),
         _ => Vec::new(),
     };
     let mut arguments = Arguments::new(&command, &offers);
@@ -50,6 +55,23 @@ fn models() -> Vec<String> {
     here.sort();
     let all = here.into_iter().chain(bundles());
     all.map(|path| path.display().to_string()).collect()
+}
+
+/// The names of all styles, and of those of a file.
+fn styles(file: Option<&String>) -> Vec<String> {
+    let styles = Styles::of_user().and_then(|styles| match file {
+        Some(file) => styles.with(Path::new(file)),
+        None => Ok(styles),
+    });
+    let styles = styles.unwrap_or_else(|_| Styles::built_in());
+    let names = styles.names().chain([RANDOM]);
+    names.map(str::to_owned).collect()
+}
+
+/// The major and minor keys.
+fn keys() -> Vec<String> {
+    let keys = (0..controls::KEYS as u16).map(controls::tonality);
+    keys.map(|key| Scale::from(key).to_string()).collect()
 }
 
 /// The genres of a model, or of the built-in one.

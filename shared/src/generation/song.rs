@@ -20,7 +20,7 @@ mod check;
 mod compose;
 
 pub use check::SongError;
-pub use compose::{Composer, RETRIES, compose, compose_all};
+pub use compose::{Composer, RETRIES, Seen, compose, compose_all, compose_watched};
 
 /// Metre and tempo of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -136,8 +136,8 @@ fn notes(track: &mut Chunk<'_>, part: &Track, channel: u8) {
     track.meta(track.now, 0x2F, &[]);
 }
 
-/// The channel of each track, counted from 0.
-fn channels(tracks: &[Track]) -> Vec<u8> {
+/// The channel of each track in a file that [`write`] makes of them, counted from 0.
+pub fn channels(tracks: &[Track]) -> Vec<u8> {
     let pitched = tracks
         .iter()
         .filter(|track| !track.instrument.is_drums())

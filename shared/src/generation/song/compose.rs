@@ -241,7 +241,7 @@ pub fn compose(
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
     let attempt = Attempt::new(engine, song, &cancel)?;
-    attempt.finish(engine, &cancel)
+    attempt.finish(engine, &cancel, &|_, _| ())
 }
 
 /// Several songs at once, each as [`compose`] writes it: their tokens are run together, on a thread for each.
@@ -253,6 +253,30 @@ pub fn compose_all(
     songs: Vec<Song>,
     cancel: Arc<AtomicBool>,
 ) -> Result<Vec<Score>, GenerationError> {
+    compose_watched(engine, songs, cancel, &|_, _, _| ())
+}
+
+/// Is told which of several songs a bar was written of, the bar, and how many tokens of the song were drawn so
+/// far. What is tried again begins anew.
+pub type Seen<'a> = dyn Fn(usize, &GeneratedBar, usize) + Sync + 'a;
+
+/// As [`compose_all`], while `seen` is told of each bar.
+///
+/// # Errors
+/// As [`compose_all`].
+pub fn compose_watched(
+    engine: &dyn Engine,
+    mut songs: Vec<Song>,
+    cancel: Arc<AtomicBool>,
+    seen: &Seen,
+) -> Result<Vec<Score>, GenerationError> {
+    if songs.len() == 1 {
+        let attempt = songs.pop().map(|song| Attempt::new(engine, song, &cancel));
+        let attempt = attempt.transpose()?.into_iter();
+        let seen = |bar: &GeneratedBar, drawn| seen(0, bar, drawn);
+        let scores = attempt.map(|attempt| attempt.finish(engine, &cancel, &seen));
+        return scores.collect();
+    }
     let lanes = Lanes::new(engine);
     let attempts = songs.into_iter();
     let attempts = attempts.map(|song| Attempt::new(&lanes, song, &cancel));
@@ -264,8 +288,11 @@ pub fn compose_all(
     started.map_err(|source| GenerationError::Engine { bar: 0, source })?;
     std::thread::scope(|scope| {
         let (lanes, cancel) = (&lanes, &cancel);
-        let start = |attempt: Attempt| scope.spawn(move || attempt.finish(lanes, cancel));
-        let threads: Vec<_> = attempts.into_iter().map(start).collect();
+        let start = |(index, attempt): (usize, Attempt)| {
+            let seen = move |bar: &GeneratedBar, drawn| seen(index, bar, drawn);
+            scope.spawn(move || attempt.finish(lanes, cancel, &seen))
+        };
+        let threads: Vec<_> = attempts.into_iter().enumerate().map(start).collect();
         let join = |thread: ScopedJoinHandle<_>| match thread.join() {
             Ok(score) => score,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -300,6 +327,7 @@ impl Attempt {
         self,
         engine: &dyn Engine,
         cancel: &Arc<AtomicBool>,
+        seen: &dyn Fn(&GeneratedBar, usize),
     ) -> Result<Score, GenerationError> {
         let Self {
             cells,
@@ -308,8 +336,9 @@ impl Attempt {
         let mut attempt = Try::default();
         loop {
             let mut written: Vec<(Instrument, Note)> = Vec::new();
-            for bar in composer.by_ref() {
+            while let Some(bar) = composer.next() {
                 let bar = bar?;
+                seen(&bar, composer.tokens_drawn());
                 let start = cells.bar(bar.index).start;
                 written.extend(bar.notes.into_iter().map(|(by, note)| {
                     let start = start + note.start;
