@@ -56,6 +56,7 @@ impl Composer {
         forced: InstrumentSet,
         cancel: Arc<AtomicBool>,
     ) -> Result<Self, GenerationError> {
+        check::check_densities(&cells, &engine.manifest().encoding)?;
         let song = &cells.song;
         let state = song.state(0);
         let request = Request {
@@ -91,7 +92,8 @@ impl Composer {
             _ => bars(&generator, &body.tokens),
         };
         cells.tell_chords(encoding.lexicon(), &mut said);
-        let steer = Steer::new(cells.clone(), settings, by_cell, forced);
+        let densities = engine.manifest().encoding.densities();
+        let steer = Steer::new(cells.clone(), settings, &densities, by_cell, forced);
         generator.steer = Some(steer);
         let piece = match tail {
             Some(first) => {
