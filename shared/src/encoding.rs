@@ -519,6 +519,14 @@ impl Spec {
         plain(self) == plain(other)
     }
 
+    /// Where the levels of density begin: the defaults, in an encoding that learns none.
+    pub fn densities(&self) -> controls::Densities {
+        match self.base() {
+            Spec::Grid(settings) => settings.densities,
+            _ => controls::Densities::default(),
+        }
+    }
+
     /// This encoding with levels of density that begin there, where it has such.
     pub fn with_densities(&self, densities: controls::Densities) -> Self {
         match self.clone() {

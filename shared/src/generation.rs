@@ -3,7 +3,7 @@
 //! A [`Generator`] is an iterator over bars. For each token it
 //!
 //! 1. runs what is new through the engine (a prompt in chunks, then token by token); with guidance
-//!    beside it the same music without conditions, as a second row,
+//!    beside it the same music without the conditions that it drives, as a second row,
 //! 2. takes the tokens that the grammar and the request allow ([`Candidates`]),
 //! 3. draws one, with random numbers of its own for each bar,
 //!
@@ -26,12 +26,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Ends;
 use crate::encoding::{
-    self, BarContent, BarState, Bars, Conditioning, DecodeError, Encoding, Grammar, SettingsError,
-    Token, TokenSet,
+    self, BarContent, BarState, Bars, Conditioning, DecodeError, Encoding, Grammar, Kind,
+    SettingsError, Token, TokenSet,
 };
 use crate::engine::{Engine, EngineError};
 use crate::instrument::Instrument;
-use crate::sampling::{self, Biases, Candidates, Words};
+use crate::sampling::{self, Biases, Candidates, Control, Words};
 use crate::score::{Metre, Note, Score};
 use steer::Steer;
 
@@ -99,9 +99,6 @@ pub enum GenerationError {
     /// The bundle's encoding cannot be built.
     #[error("the model's encoding cannot be used ({0}); export the model again")]
     Settings(#[from] SettingsError),
-    /// [`fill_in`] was asked for by beam search.
-    #[error("beam search writes bars in their order: fill in with a beam of 0")]
-    Beam,
     /// A setting of sampling that makes no sense.
     #[error("notes cannot be drawn so: {0}")]
     Sampling(#[from] sampling::SettingsError),
@@ -215,13 +212,14 @@ impl Generator {
             tempo: Some(state.tempo),
             ..request.conditioning
         }];
-        let (head, free) = (
-            encoding.head(&conditionings[0]),
-            encoding.head(&Conditioning::default()),
-        );
-        let guidance = request.sampling.guidance;
-        if guidance > 1.0 && guidance.is_finite() && head != free {
-            conditionings.push(Conditioning::default());
+        let sampling::Settings {
+            guidance, guided, ..
+        } = request.sampling;
+        let free = guided.without(&conditionings[0]);
+        let head = encoding.head(&conditionings[0]);
+        let hides = guided.contains(Control::Chords) && !chords(&*encoding).is_empty();
+        if guidance > 1.0 && guidance.is_finite() && (head != encoding.head(&free) || hides) {
+            conditionings.push(free);
         }
         let voices = conditionings.len();
         let conditionings = conditionings.repeat(beam::sequences(&request.sampling));
@@ -316,7 +314,24 @@ impl Generator {
     /// Runs `tokens` after what is in every row's cache.
     fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
         self.biases.read(&self.encoding.expand(tokens));
-        self.run(&vec![tokens; self.conditionings.len()])
+        let free = self.freely(tokens);
+        let rows: Vec<&[Token]> = (0..self.conditionings.len())
+            .map(|row| match row % self.voices {
+                0 => tokens,
+                _ => &free,
+            })
+            .collect();
+        self.run(&rows)
+    }
+
+    /// What of these tokens is said where the conditions that guidance drives are not.
+    fn freely(&self, tokens: &[Token]) -> Vec<Token> {
+        let hides = self.request.sampling.guided.contains(Control::Chords);
+        let chords = chords(&*self.encoding);
+        let said = tokens
+            .iter()
+            .filter(|token| !hides || !chords.contains(*token));
+        said.copied().collect()
     }
 
     /// Runs tokens after what is in each row's cache; keeps the last ones' logits, guided.
@@ -377,18 +392,26 @@ impl Generator {
 
     /// Has all sequences say these conditions from the next prompt on.
     fn give(&mut self, conditioning: Conditioning) {
-        let given = self.conditionings.iter_mut().step_by(self.voices);
-        given.for_each(|given| *given = conditioning);
+        let free = self.request.sampling.guided.without(&conditioning);
+        for voices in self.conditionings.chunks_mut(self.voices) {
+            voices.fill(free);
+            voices[0] = conditioning;
+        }
     }
 
     /// Fills the cache anew: each row's head, and behind it `music`, nothing of which is merged yet.
     fn begin_with(&mut self, music: &[Token]) -> Result<(), GenerationError> {
-        let prompt = |conditioning: &Conditioning| {
+        let free = self.freely(music);
+        let prompt = |(row, conditioning): (usize, &Conditioning)| {
             let head = self.encoding.head(conditioning);
-            let stream = [&head[..], music].concat();
+            let stream = match row % self.voices {
+                0 => [&head[..], music].concat(),
+                _ => [&head[..], &free].concat(),
+            };
             (self.encoding.merge(&stream).into_owned(), head.len())
         };
-        let prompts: Vec<(Vec<Token>, usize)> = self.conditionings.iter().map(prompt).collect();
+        let rows = self.conditionings.iter().enumerate();
+        let prompts: Vec<(Vec<Token>, usize)> = rows.map(prompt).collect();
         self.biases.clear();
         self.biases.read(music);
         self.grammar = self.encoding.grammar();
@@ -521,7 +544,9 @@ impl Generator {
         let limit = self.context.tokens.saturating_sub(reserve);
         match self.request.sampling.beam {
             0 => self.draw_window(limit)?,
-            _ => self.search(limit)?,
+            _ => {
+                self.search(limit, &|generator, token| token == generator.end())?;
+            }
         }
         let tokens = std::mem::take(&mut self.current);
         let bar = self.encoding.special().bar;
@@ -604,6 +629,11 @@ impl Iterator for Generator {
             }
         }
     }
+}
+
+/// The tokens that say chords.
+fn chords(encoding: &dyn Encoding) -> std::ops::Range<Token> {
+    encoding.lexicon().run(Kind::Chord)
 }
 
 /// The random numbers of bar `index`: a stream of its own, so that a bar can be made again alone.

@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 mod biases;
 mod candidates;
 mod chain;
+mod guided;
 mod repetition;
 mod words;
 
 pub use biases::Biases;
 pub use candidates::Candidates;
 pub use chain::{Filter, Kinds, UnknownFilter};
+pub use guided::{Control, Guided, UnknownControl};
 pub use repetition::Repetition;
 pub use words::{Class, Words};
 
@@ -48,6 +50,9 @@ pub struct Settings {
     /// [`guide`]; 1 is off, and what is below counts as 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub guidance: f32,
+    /// The conditions that guidance drives.
+    #[serde(default, skip_serializing_if = "Guided::is_all")]
+    pub guided: Guided,
     /// What holds for some kinds of tokens in place of the five filters.
     #[serde(default, skip_serializing_if = "Kinds::is_empty")]
     pub kinds: Kinds,
@@ -90,6 +95,7 @@ impl Default for Settings {
             top_p: 0.97,
             min_p: 0.0,
             guidance: one(),
+            guided: Guided::default(),
             kinds: Kinds::default(),
             token_penalty: one(),
             repetition: Repetition::default(),

@@ -7,14 +7,16 @@ mod scores;
 use std::sync::Arc;
 
 use famam_shared::architecture::Architecture;
-use famam_shared::encoding::{Conditioning, Encoding, Spec, Token, TokenSet, mmm};
-use famam_shared::generation::{GenerationError, Generator, Request, fill_in};
+use famam_shared::encoding::{Conditioning, Encoding, Spec, Token, TokenSet, grid, mmm};
+use famam_shared::generation::{Generator, Request, fill_in};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Precision;
 use famam_shared::quantize;
 use famam_shared::sampling::{Candidates, Repetition, Settings};
-use famam_shared::score::{Metre, Score};
+use famam_shared::score::{Metre, Note, Score};
 use hashing::Hashing;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 fn request(beam: u8) -> Request {
     let band = [Instrument::DRUMS, Instrument::new(33).unwrap()];
@@ -224,19 +226,61 @@ fn a_beam_keeps_to_windows_limits_and_the_context() {
         guided.sampling.guidance = 3.0;
         assert_eq!(generated(&engine, guided).len(), 3);
     }
-    let engine = Hashing::new(
-        scores::specs(&quantize::Settings::default())[4].clone(),
-        4,
-        6.0,
-    );
-    let filled = fill_in(
-        &engine,
-        request(2),
-        &Score::default(),
-        &|_, _| true,
-        Arc::default(),
-    );
-    assert!(matches!(filled, Err(GenerationError::Beam)));
+}
+
+/// Bars that are filled in by a beam are likelier than those that the likeliest token each time makes, and the rest
+/// of the piece is as it was.
+#[test]
+fn a_beam_fills_in_what_is_open() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut others = 0;
+    for spec in [
+        Spec::Mmm(mmm::Settings::default()),
+        Spec::Grid(grid::Settings::default()),
+    ] {
+        let engine = Hashing::new(spec.clone(), 4, 6.0);
+        for _ in 0..10 {
+            let score = scores::random_score(&mut rng);
+            let (score, _) = quantize::quantize(&score, spec.settings());
+            let open = |bar: u32, _: Instrument| bar % 3 == 1;
+            let filled = |beam| {
+                let mut request = request(beam);
+                request.conditioning = Conditioning::default();
+                fill_in(&engine, request, &score, &open, Arc::default()).unwrap()
+            };
+            let (wide, greedy) = (filled(3), filled(1));
+            others += usize::from(wide != greedy);
+            let bars: Vec<_> = score.bars().collect();
+            let known = |score: &Score| {
+                let notes = score.tracks.iter().flat_map(|track| {
+                    let by = track.instrument;
+                    track.notes.iter().map(move |note| (by, *note))
+                });
+                let closed = |(_, note): &(Instrument, Note)| {
+                    let bar = bars.iter().rposition(|bar| bar.start <= note.start);
+                    bar.is_some_and(|bar| !open(bar as u32, Instrument::DRUMS))
+                };
+                let mut notes: Vec<_> = notes.filter(closed).collect();
+                notes.sort();
+                notes
+            };
+            let starts = |notes: Vec<(Instrument, Note)>| {
+                let starts = notes
+                    .into_iter()
+                    .map(|(by, note)| (by, note.start, note.pitch));
+                starts.collect::<Vec<_>>()
+            };
+            assert_eq!(starts(known(&wide)), starts(known(&score)), "{spec:?}");
+            let greedy_again = {
+                let mut request = request(0);
+                request.conditioning = Conditioning::default();
+                request.sampling.temperature = 0.0;
+                fill_in(&engine, request, &score, &open, Arc::default()).unwrap()
+            };
+            assert_eq!(greedy, greedy_again, "a beam of 1 is greedy");
+        }
+    }
+    assert!(others > 5, "{others}");
 }
 
 /// Rows that went on from others have the logits of rows that were given the same tokens at once.

@@ -11,7 +11,7 @@ use famam_shared::engine::{Engine, EngineError, Stream};
 use famam_shared::generation::{Generator, Request};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::{Manifest, Precision};
-use famam_shared::sampling::{self, Candidates};
+use famam_shared::sampling::{self, Candidates, Control, Guided};
 use famam_shared::score::Metre;
 use model::{choices, engine, rotary, run, small, weights};
 
@@ -83,8 +83,9 @@ fn guidance_of_1_is_off_and_so_it_is_where_nothing_is_asked_for() {
     }
 }
 
-/// The likeliest token by the formula, over logits that two streams of their own give.
-fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision) {
+/// The likeliest token by the formula, over logits that two streams of their own give, of which the second lacks
+/// what is `guided`.
+fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision, guided: Guided) {
     for choice in choices() {
         let engine = engine(model, &weights(model, 1), precision, 1, choice);
         let guidance = 3.0;
@@ -93,6 +94,7 @@ fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision
             max_tokens: Some(40),
             sampling: sampling::Settings {
                 temperature: 0.0,
+                guided,
                 ..request(guidance).sampling
             },
             ..request(guidance)
@@ -118,7 +120,7 @@ fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision
             )
         };
         let (head, with) = logits(&request.conditioning);
-        let (_, without) = logits(&Conditioning::default());
+        let (_, without) = logits(&guided.without(&request.conditioning));
         let mut grammar = encoding.grammar();
         let mut accept = |token: Token| grammar.accept(token).map(|()| grammar.boxed_clone());
         for token in head {
@@ -153,17 +155,61 @@ fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision
 #[test]
 fn what_is_drawn_is_what_the_formula_says() {
     let t = small(rotary());
-    assert_formula(&t, Precision::Int8);
+    let guided = |text: &str| text.parse().expect("names of conditions");
+    assert_formula(&t, Precision::Int8, Guided::default());
+    assert_formula(&t, Precision::Int8, guided("genre"));
+    assert_formula(&t, Precision::Fp32, guided("key, instruments"));
     let added = Transformer {
         conditioning_scale: Some(1.0),
         ..t
     };
-    assert_formula(&added, Precision::Int8);
+    assert_formula(&added, Precision::Int8, Guided::default());
     assert_formula(
         &Lstm {
             conditioning_scale: Some(1.0),
             ..model::lstm::lstm()
         },
         Precision::Fp32,
+        Guided::default(),
     );
+}
+
+/// Each set is written as it is read, as text and in JSON, and leaves out what it names and nothing else.
+#[test]
+fn conditions_that_are_guided_are_named() {
+    let asked = Conditioning {
+        metre: Some(5),
+        tempo: Some(6),
+        key: Some(3),
+        ..request(1.0).conditioning
+    };
+    let free = Conditioning::default();
+    for bits in 0..128_u32 {
+        let named = Control::ALL.into_iter().zip(0..);
+        let named = named.filter(|(_, bit)| bits >> bit & 1 == 1);
+        let guided: Guided = named.map(|(control, _)| control).collect();
+        assert_eq!(guided.is_all(), bits == 127);
+        let without = guided.without(&asked);
+        let has = |control| guided.contains(control);
+        assert_eq!(without.genre == free.genre, has(Control::Genre));
+        assert_eq!(
+            without.instruments == free.instruments,
+            has(Control::Instruments)
+        );
+        assert_eq!(without.key == free.key, has(Control::Key));
+        assert_eq!(without.metre == free.metre, has(Control::Metre));
+        assert_eq!(without.tempo == free.tempo, has(Control::Tempo));
+        assert_eq!(guided.to_string().parse(), Ok(guided));
+        let settings = sampling::Settings {
+            guided,
+            ..Default::default()
+        };
+        let json = serde_json::to_string(&settings).expect("JSON");
+        assert_eq!(json.contains("guided"), bits != 127);
+        assert_eq!(serde_json::from_str(&json).ok(), Some(settings), "{json}");
+    }
+    for wrong in ["", "genres", "genre,", "all,key"] {
+        let refused = wrong.parse::<Guided>().map_err(|error| error.to_string());
+        assert!(refused.is_err_and(|said| said.contains("instruments, key")));
+    }
 }

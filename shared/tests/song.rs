@@ -10,11 +10,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use famam_shared::encoding::{Spec, controls, grid};
+use famam_shared::engine::Engine;
 use famam_shared::generation::GenerationError;
 use famam_shared::generation::song::{Composer, Song, SongBar, SongError, SongTrack, compose};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Context;
 use famam_shared::quantize;
+use famam_shared::sampling;
 use famam_shared::score::{Metre, Note, Score, Ticks, Track};
 use famam_shared::theory::rules::{Hold, Limits};
 use famam_shared::theory::scale::Mode;
@@ -30,6 +32,15 @@ fn draw(rng: &mut ChaCha8Rng, low: u32, high: u32) -> u32 {
 
 fn grid() -> Spec {
     Spec::Grid(grid::Settings::default())
+}
+
+/// With levels of density as they are learned: narrow ones, and between whole numbers of notes.
+fn learned() -> Spec {
+    grid().with_densities(controls::Densities {
+        drums: [140, 300, 450, 600, 750, 900, 1100, 1400, 1900],
+        bass: [133, 200, 275, 350, 400, 500, 620, 800, 1000],
+        others: [125, 180, 250, 320, 400, 520, 680, 900, 1300],
+    })
 }
 
 fn multitrack() -> Spec {
@@ -79,6 +90,7 @@ struct Met {
     polyphony: usize,
     lengths: usize,
     rests: usize,
+    densities: usize,
     metres: usize,
     drums: usize,
     known: usize,
@@ -156,8 +168,14 @@ fn random_song(rng: &mut ChaCha8Rng, by_cell: bool, met: &mut Met) -> Song {
             }
             _ => {}
         }
+        if draw(rng, 0, 3) == 0 {
+            met.densities += 1;
+            let least = draw(rng, 0, 10) as u8;
+            track.limits.density = least..=least + draw(rng, 0, 3) as u8;
+        }
+        track.least_filled = [0.0, 0.3, 0.5, 0.8, 1.0][draw(rng, 0, 5) as usize];
         track.controls = controls::Track {
-            density: half(rng).then(|| draw(rng, 0, 10) as u8),
+            polyphony: half(rng).then(|| draw(rng, 0, 6) as u8),
             ..controls::Track::default()
         };
     }
@@ -203,26 +221,42 @@ fn random_known(rng: &mut ChaCha8Rng, end: u32, band: &[Instrument]) -> Score {
     }
 }
 
-fn check(song: &Song, score: &Score, plays: bool) {
+/// The cells that had to be filled and are not, where several things asked for may leave them nothing to play.
+fn check(oracle: &Oracle, song: &Song, score: &Score, plays: bool) -> usize {
     let bars: Vec<_> = score.bars().collect();
     let known = song.known.tracks.iter().flat_map(|track| &track.notes);
     let last = known.map(|note| note.start.0 + 1).max();
     let end = last.map_or(0, |last| last.max(song.known.end.0));
     let known = bars.iter().filter(|bar| bar.start.0 < end).count() as u32;
-    Asked {
+    let asked = Asked {
         song,
         score,
         bars,
         known,
         plays,
+        densities: oracle.manifest().encoding.densities(),
+        lacking: Default::default(),
+    };
+    asked.check();
+    asked.lacking.get()
+}
+
+/// The song as it was written; none where a density was refused that other limits rule out.
+fn written(oracle: &Oracle, song: &Song) -> Option<Score> {
+    match compose(oracle, song.clone(), Arc::default()) {
+        Ok(score) => Some(score),
+        Err(GenerationError::Song(SongError::Limit {
+            field: "density", ..
+        })) => None,
+        Err(error) => panic!("{error}"),
     }
-    .check();
 }
 
 #[test]
 fn a_new_song_obeys_all_that_is_asked_of_it() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let (mut met, mut notes) = (Met::default(), 0);
+    let (mut met, mut notes, mut refused) = (Met::default(), 0, 0);
+    let (mut lacking, mut cells) = (0, 0);
     let merged = scores::merged(&grid(), &scores::learned(&grid(), 100));
     let fine = Spec::Grid(grid::Settings::new(quantize::Settings {
         offsets: 3,
@@ -230,18 +264,28 @@ fn a_new_song_obeys_all_that_is_asked_of_it() {
         chords: true,
         ..quantize::Settings::default()
     }));
-    let specs = [(grid(), 150), (multitrack(), 50), (merged, 25), (fine, 25)];
+    let specs = [
+        (learned(), 300),
+        (multitrack(), 100),
+        (merged, 50),
+        (fine, 50),
+    ];
     for (spec, songs) in specs {
         let by_cell = spec.name() == "grid";
         let oracle = oracle(spec, 4096, 8);
         for _ in 0..songs {
             let song = random_song(&mut rng, by_cell, &mut met);
-            let score = compose(&oracle, song.clone(), Arc::default()).unwrap();
-            check(&song, &score, false);
+            let Some(score) = written(&oracle, &song) else {
+                refused += 1;
+                continue;
+            };
+            lacking += check(&oracle, &song, &score, true);
             notes += score.note_count();
+            cells += song.length as usize * song.tracks.len();
         }
     }
-    assert!(notes > 5_000, "{notes}");
+    assert!(notes > 10_000 && refused < 200, "{notes}, {refused}");
+    assert!(50 * lacking < cells, "{lacking} of {cells}");
     let met = [
         met.key,
         met.chords,
@@ -249,6 +293,7 @@ fn a_new_song_obeys_all_that_is_asked_of_it() {
         met.polyphony,
         met.lengths,
         met.rests,
+        met.densities,
         met.metres,
         met.drums,
     ];
@@ -259,8 +304,8 @@ fn a_new_song_obeys_all_that_is_asked_of_it() {
 fn what_is_known_stays_bit_for_bit_and_what_is_wanted_obeys() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let (mut met, mut longer) = (Met::default(), 0);
-    let large = oracle(grid(), 8192, 64);
-    let small = oracle(grid(), 1500, 4);
+    let large = oracle(learned(), 8192, 64);
+    let small = oracle(learned(), 1500, 4);
     for i in 0..150 {
         let mut song = random_song(&mut rng, true, &mut met);
         let band: Vec<_> = song.tracks.iter().map(|track| track.instrument).collect();
@@ -277,8 +322,10 @@ fn what_is_known_stays_bit_for_bit_and_what_is_wanted_obeys() {
             track.limits.rests = Limits::default().rests;
         }
         let oracle = if i % 3 == 0 { &small } else { &large };
-        let score = compose(oracle, song.clone(), Arc::default()).unwrap();
-        check(&song, &score, false);
+        let Some(score) = written(oracle, &song) else {
+            continue;
+        };
+        check(oracle, &song, &score, i % 3 > 0);
         let known: usize = song.known.tracks.iter().map(|t| t.notes.len()).sum();
         longer += usize::from(score.note_count() > known);
     }
@@ -299,10 +346,13 @@ fn the_same_seed_has_the_same_notes_and_another_has_others() {
         let by_cell = spec.name() == "grid";
         let oracle = oracle(spec, 4096, 8);
         for _ in 0..10 {
-            let song = Song {
+            let mut song = Song {
                 length: 8,
                 ..random_song(&mut rng, by_cell, &mut Met::default())
             };
+            for track in &mut song.tracks {
+                track.limits.density = Limits::default().density;
+            }
             let write = |song: &Song| compose(&oracle, song.clone(), Arc::default()).unwrap();
             assert_eq!(write(&song), write(&song));
             let other = Song {
@@ -322,6 +372,11 @@ fn the_same_seed_has_the_same_notes_and_another_has_others() {
 fn a_song_without_end_goes_on_as_a_long_one_does() {
     let oracle = oracle(grid(), 2048, 8);
     let mut endless = song(u32::MAX, &[128, 33, 0]);
+    // How many cells may be empty of so many is another matter without an end.
+    endless
+        .tracks
+        .iter_mut()
+        .for_each(|track| track.least_filled = 0.0);
     endless.chords = Some((Progression::parse("Am F C-G", None).unwrap(), Hold::Locked));
     endless.bars.push(SongBar {
         metre: metre(7, 8),
@@ -336,19 +391,69 @@ fn a_song_without_end_goes_on_as_a_long_one_does() {
     assert_eq!(written, stream(&oracle, &long, 200));
     assert!(notes > 1000, "{notes}");
     let score = compose(&oracle, long.clone(), Arc::default()).unwrap();
-    check(&long, &score, true);
+    check(&oracle, &long, &score, true);
     let known = Song {
         known: score.clone(),
         length: 230,
         ..long
     };
     let longer = compose(&oracle, known.clone(), Arc::default()).unwrap();
-    check(&known, &longer, true);
+    check(&oracle, &known, &longer, true);
     let refused = compose(&oracle, endless, Arc::default());
     assert!(matches!(
         refused,
         Err(GenerationError::Song(SongError::Long(_)))
     ));
+}
+
+/// Each level of density of each kind of instrument, of a model that would say far more and of one that would
+/// say far less.
+#[test]
+fn each_level_of_density_holds_whatever_the_model_would_say() {
+    let spec = learned();
+    for above in [-3.0, 3.0] {
+        for spec in [spec.clone(), multitrack()] {
+            let by_cell = spec.name() == "grid";
+            let oracle = Oracle::new(
+                spec,
+                Context {
+                    tokens: 4096,
+                    bars: 8,
+                },
+                &|kind| match kind {
+                    "bar" | "at" | "done" | "instrument" | "eos" => -above,
+                    "pitch" | "drum" => above,
+                    _ => 0.0,
+                },
+            );
+            for level in 0..10 {
+                let mut song = song(10, &[128, 33, 0, 24, 73]);
+                song.seed = u64::from(level);
+                song.key = Some((Scale::new(9, Mode::Minor), Hold::Locked));
+                song.tracks.iter_mut().for_each(|track| {
+                    track.limits.density = level..=level;
+                });
+                // No bar in which something plays has less than a note.
+                let Some(score) = written(&oracle, &song) else {
+                    assert!(level == 0 && !by_cell);
+                    continue;
+                };
+                check(&oracle, &song, &score, true);
+                if by_cell {
+                    song.known = score;
+                    let cells = (0..10)
+                        .flat_map(|bar| song.tracks.iter().map(move |t| (bar, t.instrument)));
+                    song.wanted = Some(
+                        cells
+                            .filter(|(bar, by)| (bar + u32::from(by.index())) % 2 == 0)
+                            .collect(),
+                    );
+                    let score = written(&oracle, &song).expect("a song that can be");
+                    check(&oracle, &song, &score, true);
+                }
+            }
+        }
+    }
 }
 
 /// A model that never plays of its own accord is tried again, and then made to.
@@ -374,27 +479,26 @@ fn every_track_plays_that_was_not_told_it_may_rest() {
                 ..song(6, &[128, 33, 0, 24, 73])
             };
             let score = compose(&silent, song.clone(), Arc::default()).unwrap();
-            check(&song, &score, true);
+            check(&silent, &song, &score, true);
             if by_cell {
                 let piano = instrument(0);
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 song.known = random_known(&mut rng, 20_000, &[piano]);
                 let score = compose(&silent, song.clone(), Arc::default()).unwrap();
-                check(&song, &score, true);
+                check(&silent, &song, &score, true);
             }
             song.known = Score::default();
             song.tracks
                 .iter_mut()
                 .for_each(|track| track.may_rest = true);
             let score = compose(&silent, song.clone(), Arc::default()).unwrap();
-            check(&song, &score, true);
+            check(&silent, &song, &score, true);
             assert_eq!(score.note_count(), 0);
         }
     }
 }
 
 fn spec_fills(oracle: &Oracle) -> bool {
-    use famam_shared::engine::Engine;
     oracle.manifest().encoding.name() == "grid"
 }
 
@@ -453,26 +557,83 @@ fn a_model_that_hears_chords_is_told_those_that_are_asked_for() {
     }
 }
 
-/// A band that nobody named is the model's own, in every encoding; where it can be held to a key, it is.
+/// A band that nobody named is the model's own, in every encoding.
 #[test]
 fn who_plays_may_be_left_to_the_model() {
-    let scale = Scale::new(2, Mode::Dorian);
     let mmm = Spec::Mmm(Default::default());
     for spec in [grid(), multitrack(), Spec::Remi(Default::default()), mmm] {
-        let steered = ["grid", "multitrack"].contains(&spec.name());
         let name = spec.name();
         let oracle = oracle(spec, 4096, 8);
-        let song = Song {
-            key: steered.then_some((scale, Hold::Locked)),
-            ..song(12, &[])
-        };
-        let score = compose(&oracle, song, Arc::default()).unwrap();
-        let pitched = score.tracks.iter().filter(|t| !t.instrument.is_drums());
-        let mut notes = pitched.clone().flat_map(|track| &track.notes);
-        let inside = |note: &Note| scale.tones().contains(note.pitch);
-        assert!(pitched.count() > 0 && score.note_count() > 20, "{name}");
-        assert!(!steered || notes.all(inside), "{name}");
+        let score = compose(&oracle, song(12, &[]), Arc::default()).unwrap();
+        assert!(score.note_count() > 20, "{name}");
+        assert_eq!(score.end, Ticks(12 * 3840), "{name}");
     }
+}
+
+/// Guidance by chords leads away from the same music without them, and by what was not asked for from nothing.
+#[test]
+fn guidance_by_chords_hears_what_they_change() {
+    let spec = Spec::Grid(grid::Settings::new(quantize::Settings {
+        chords: true,
+        ..quantize::Settings::default()
+    }));
+    let oracle = oracle(spec, 4096, 8);
+    let mut song = song(4, &[0, 33]);
+    song.chords = Some((
+        Progression::parse("Am F C G", None).unwrap(),
+        Hold::Leaning(1.0),
+    ));
+    for beam in [0, 2] {
+        let mut write = |guidance, guided: &str| {
+            song.sampling = sampling::Settings {
+                beam,
+                guidance,
+                guided: guided.parse().unwrap(),
+                ..sampling::Settings::default()
+            };
+            compose(&oracle, song.clone(), Arc::default()).unwrap()
+        };
+        let plain = write(1.0, "all");
+        assert_ne!(write(3.0, "chords"), plain);
+        assert_eq!(write(3.0, "key"), plain);
+        assert_ne!(write(3.0, "genre"), plain);
+    }
+}
+
+/// Bars that a beam writes, new ones and between known ones, obey as those do that are drawn.
+#[test]
+fn what_a_beam_finds_obeys() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut notes = 0;
+    for spec in [learned(), multitrack()] {
+        let by_cell = spec.name() == "grid";
+        let oracle = oracle(spec, 4096, 8);
+        for _ in 0..15 {
+            let mut song = random_song(&mut rng, by_cell, &mut Met::default());
+            song.length = song.length.min(6);
+            song.sampling.beam = 3;
+            let Some(score) = written(&oracle, &song) else {
+                continue;
+            };
+            check(&oracle, &song, &score, true);
+            notes += score.note_count();
+            if by_cell {
+                song.known = score;
+                let odd = |bar: u32, by: Instrument| (bar + u32::from(by.index())) % 2 == 1;
+                let band: Vec<_> = song.tracks.iter().map(|track| track.instrument).collect();
+                let cells = (0..song.length).flat_map(|bar| band.iter().map(move |&by| (bar, by)));
+                song.wanted = Some(cells.filter(|&(bar, by)| odd(bar, by)).collect());
+                for track in &mut song.tracks {
+                    track.limits.rests = Limits::default().rests;
+                }
+                if let Some(score) = written(&oracle, &song) {
+                    check(&oracle, &song, &score, false);
+                    notes += score.note_count();
+                }
+            }
+        }
+    }
+    assert!(notes > 500, "{notes}");
 }
 
 #[test]
@@ -489,6 +650,13 @@ fn what_cannot_be_is_refused_with_its_reason() {
     for (said, expected) in [
         (refused(&|song| song.length = 0), "0 bars"),
         (refused(&|song| song.bars.clear()), "0 of which state"),
+        (
+            refused(&|song| {
+                song.tracks.clear();
+                song.key = Some((Scale::new(9, Mode::Minor), Hold::Locked));
+            }),
+            "at least one instrument",
+        ),
         (
             refused(&|song| song.tracks.push(SongTrack::new(instrument(33)))),
             "each instrument once",
@@ -509,9 +677,44 @@ fn what_cannot_be_is_refused_with_its_reason() {
             "81 to 159 ticks",
         ),
         (limit(&|limits| limits.rests = Ticks(5)..=Ticks(4)), "rests"),
+        (
+            refused(&|song| song.tracks[1].least_filled = 1.5),
+            "least_filled of Electric Bass (finger): 1.5",
+        ),
+        // A bar in which something plays has a note; the defaults begin with less.
+        (limit(&|limits| limits.density = 0..=0), "0 to 100 notes"),
+        (
+            limit(&|limits| limits.density = 10..=12),
+            "levels of 0 to 9",
+        ),
+        (
+            limit(&|limits| (limits.density, limits.polyphony) = (2..=3, 5..=6)),
+            "another polyphony",
+        ),
+        (
+            limit(&|limits| {
+                limits.density = 9..=9;
+                (limits.polyphony, limits.lengths) = (1..=1, Ticks(960)..=Ticks(1920));
+            }),
+            "leave room for",
+        ),
+        (
+            limit(&|limits| {
+                limits.density = 0..=1;
+                (limits.lengths, limits.rests) = (Ticks(1)..=Ticks(960), Ticks(0)..=Ticks(960));
+            }),
+            "too little for rests",
+        ),
     ] {
         assert!(said.contains(expected), "{said}");
     }
+    // Half a note more than one in each bar takes two bars.
+    let narrow = self::oracle(learned(), 4096, 8);
+    let mut one = song(1, &[33]);
+    one.tracks[0].limits.density = 1..=1;
+    assert!(written(&narrow, &one).is_none());
+    one.length = 2;
+    assert!(written(&narrow, &one).is_some());
     let windows = Spec::Mmm(Default::default());
     let windows = self::oracle(windows, 4096, 8);
     let mut locked = song(4, &[0]);

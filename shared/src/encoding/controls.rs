@@ -1,5 +1,7 @@
 //! Controls: what a head can ask of a song's key and of each of its tracks.
 
+use std::ops::{Range, RangeInclusive};
+
 use serde::{Deserialize, Serialize};
 
 use crate::instrument::{Class, Instrument};
@@ -85,6 +87,17 @@ impl Densities {
     pub fn level(&self, instrument: Instrument, notes: u32) -> u8 {
         let edges = [&self.drums, &self.bass, &self.others][kind(instrument)];
         edges.iter().take_while(|&&least| notes >= least).count() as u8
+    }
+
+    /// Notes in a hundred bars that these levels have: from the first to before the other.
+    pub fn notes(&self, instrument: Instrument, levels: &RangeInclusive<u8>) -> Range<u32> {
+        let edges = [&self.drums, &self.bass, &self.others][kind(instrument)];
+        let edge = |level: usize| edges.get(level).copied();
+        let (first, last) = (usize::from(*levels.start()), usize::from(*levels.end()));
+        let first = first
+            .checked_sub(1)
+            .map(|before| edge(before).unwrap_or(u32::MAX));
+        first.unwrap_or(0)..edge(last).unwrap_or(u32::MAX)
     }
 
     /// Whether the levels of each kind ascend, as they must.

@@ -1,4 +1,4 @@
-//! Beam search: each bar (or window of bars) by the tokens that are likeliest together.
+//! Beam search: each bar (or window of bars, or the wanted cells of a bar) by the tokens that are likeliest together.
 //!
 //! In place of one sequence several are written side by side, each in rows of the stream of its own. At
 //! every token all that may follow all of them are compared by the sum of their logarithms, and the best
@@ -60,19 +60,27 @@ impl Hypothesis {
     }
 }
 
+/// Says which tokens end what is searched for.
+pub(super) type Closes<'a> = &'a dyn Fn(&Generator, Token) -> bool;
+
 /// What may follow one of the hypotheses.
 struct Follower {
     log: f64,
     /// Index of the hypothesis.
     after: usize,
     token: Token,
-    /// Whether the window ends with it.
+    /// Whether the search ends with it.
     ends: bool,
 }
 
 impl Generator {
-    /// Writes a window that has begun to its end, which it takes where the cache has `limit` tokens.
-    pub(super) fn search(&mut self, limit: usize) -> Result<(), GenerationError> {
+    /// Writes a window that has begun, or a part of one, to its end, which it takes where the cache has `limit` tokens.
+    /// What it writes is what is being written then, without the token that ends it, which it gives back.
+    pub(super) fn search(
+        &mut self,
+        limit: usize,
+        closes: Closes,
+    ) -> Result<Option<Token>, GenerationError> {
         while 2 * self.len() >= limit && !self.kept.is_empty() {
             self.prompt(self.kept.len() / 2)?;
         }
@@ -91,7 +99,7 @@ impl Generator {
         while whole < width {
             let drawn = self.drawn + live.first().map_or(0, |first| first.tokens.len());
             let must_end = drawn >= most || self.len() >= limit;
-            let mut followers = self.followers(&mut live, must_end, width);
+            let mut followers = self.followers(&mut live, must_end, width, closes);
             followers.sort_by(|a, b| {
                 let by_place = (a.after, a.token).cmp(&(b.after, b.token));
                 b.log.total_cmp(&a.log).then(by_place)
@@ -139,8 +147,7 @@ impl Generator {
             }
         };
         self.go_on_from(&vec![sequence; width + 1])?;
-        self.take_over(found, most);
-        Ok(())
+        Ok(self.take_over(found, most, closes))
     }
 
     /// The likeliest tokens that may follow each of the hypotheses, `width` at most.
@@ -149,6 +156,7 @@ impl Generator {
         live: &mut [Hypothesis],
         must_end: bool,
         width: usize,
+        closes: Closes,
     ) -> Vec<Follower> {
         let mut followers = Vec::new();
         for (after, hypothesis) in live.iter_mut().enumerate() {
@@ -156,12 +164,11 @@ impl Generator {
             let opened = self.opened;
             let only = self.offer(hypothesis.sequence * self.voices, must_end);
             let opens = self.opened > opened;
-            let end = self.end();
             let follower = |(token, log)| Follower {
                 log: hypothesis.log + log,
                 after,
                 token,
-                ends: token == end && !opens,
+                ends: closes(self, token) && !opens,
             };
             match only {
                 Some(token) => followers.push(follower((token, 0.0))),
@@ -197,24 +204,31 @@ impl Generator {
     /// Runs the last token of each hypothesis in its sequence.
     fn run_each(&mut self, live: &[Hypothesis]) -> Result<(), GenerationError> {
         let mut rows: Vec<&[Token]> = vec![&[]; self.conditionings.len()];
-        for (hypothesis, rows) in live.iter().zip(rows.chunks_mut(self.voices)) {
-            let last = hypothesis.tokens.len().saturating_sub(1);
-            rows.fill(&hypothesis.tokens[last..]);
+        let last = |hypothesis: &Hypothesis| hypothesis.tokens.last().copied();
+        let free = live
+            .iter()
+            .map(|hypothesis| self.freely(last(hypothesis).as_slice()));
+        let free: Vec<Vec<Token>> = free.collect();
+        let heard = live.iter().zip(&free);
+        for ((hypothesis, free), rows) in heard.zip(rows.chunks_mut(self.voices)) {
+            rows.fill(free);
+            rows[0] = &hypothesis.tokens[hypothesis.tokens.len().saturating_sub(1)..];
         }
         self.run(&rows)
     }
 
-    /// Has what was found be what is being written; with it the piece may have as many tokens as it can.
-    fn take_over(&mut self, mut found: Hypothesis, most: usize) {
+    /// Has what was found be what is being written; with it the piece may have as many tokens as it can. Gives back
+    /// the token that ended it.
+    fn take_over(&mut self, mut found: Hypothesis, most: usize, closes: Closes) -> Option<Token> {
         let bars = found.opened - self.opened;
         self.exchange(&mut found);
         self.drawn += found.tokens.len() - bars;
-        let end = self.end();
-        if found.tokens.last() == Some(&end) {
-            found.tokens.pop();
+        let end = found.tokens.pop_if(|token| closes(self, *token));
+        if end.is_some() {
             self.ended = self.drawn > most;
         }
         let said = self.encoding.expand(&found.tokens);
         self.current.extend_from_slice(&said);
+        end
     }
 }

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::beam::Closes;
 use super::{GenerationError, Generator, RESERVE, Request, bar_rng};
 use crate::encoding::{Body, Conditioning, Token};
 use crate::engine::Engine;
@@ -34,9 +35,6 @@ pub fn fill_in(
     open: &dyn Fn(u32, Instrument) -> bool,
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
-    if request.sampling.beam > 0 {
-        return Err(GenerationError::Beam);
-    }
     let mut generator = Generator::new(engine, request, cancel)?;
     let (window, fills) = (generator.encoding.window_bars(), generator.encoding.fills());
     if window.is_none() && !fills {
@@ -130,6 +128,13 @@ impl Piece {
         self.begin(generator, start, from, &stream)?;
         for left in (0..count).rev() {
             generator.take(begin, &mut stream)?;
+            if generator.request.sampling.beam > 0 {
+                let ends =
+                    |generator: &Generator, token| generator.encoding.kind(token) == "fill end";
+                let end = generator.search_on(limit(left), &ends, &mut stream)?;
+                end.map_or(Ok(()), |end| generator.take(end, &mut stream))?;
+                continue;
+            }
             loop {
                 let must_end = generator.is_spent() || generator.len() >= limit(left);
                 let Some(token) = generator.draw(must_end) else {
@@ -196,6 +201,19 @@ impl Generator {
     fn is_spent(&self) -> bool {
         let most = self.request.max_tokens;
         most.is_some_and(|most| self.drawn >= most)
+    }
+
+    /// Goes on as a beam search finds, up to a token that `closes`, which it gives back and does not take.
+    fn search_on(
+        &mut self,
+        limit: usize,
+        closes: Closes,
+        stream: &mut Vec<Token>,
+    ) -> Result<Option<Token>, GenerationError> {
+        self.current.clear();
+        let end = self.search(limit, closes)?;
+        stream.append(&mut self.current);
+        Ok(end)
     }
 
     /// Goes on with `token`, of which `stream` has what it was merged of.

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::encoding::{Conditioning, Encoding, controls};
-use crate::instrument::{Instrument, InstrumentSet};
+use crate::instrument::{Class, Instrument, InstrumentSet};
 use crate::quantize::{self, quantize};
 use crate::sampling;
 use crate::score::{Bar, Metre, Note, Score, Tempo, Ticks, Track};
@@ -55,8 +55,19 @@ impl SongBar {
     }
 }
 
+/// The share of cells in which an instrument begins a note at least, where nothing else is asked: about that of
+/// real pieces, between the first and the last note of each.
+pub fn least_filled(instrument: Instrument) -> f32 {
+    match instrument.class() {
+        Class::Drums => 0.98,
+        Class::Bass | Class::Piano => 0.97,
+        Class::Guitar | Class::Organ => 0.92,
+        _ => 0.78,
+    }
+}
+
 /// What is asked of a track.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SongTrack {
     /// What plays it. No two tracks have the same.
     pub instrument: Instrument,
@@ -65,8 +76,11 @@ pub struct SongTrack {
     /// What holds whatever the model does, of what it writes. A drum has no length: of the drum kit lengths
     /// say nothing.
     pub limits: Limits,
-    /// Whether it may be silent throughout.
+    /// Whether it may be silent throughout. Then nothing is asked of how often it plays.
     pub may_rest: bool,
+    /// The share of its wanted cells that must not be empty at least, 0 to 1, see [`least_filled`]; and never none
+    /// of them.
+    pub least_filled: f32,
 }
 
 impl SongTrack {
@@ -77,6 +91,21 @@ impl SongTrack {
             controls: controls::Track::default(),
             limits: Limits::default(),
             may_rest: false,
+            least_filled: least_filled(instrument),
+        }
+    }
+}
+
+impl SongTrack {
+    /// What the model is told: of a density that must hold the level in the middle, where no other was named.
+    fn told(&self) -> controls::Track {
+        let (first, last) = (*self.limits.density.start(), *self.limits.density.end());
+        let held = *Limits::default().density.end() > last || first > 0;
+        let last = last.min(controls::DENSITIES as u8 - 1);
+        let middle = held.then(|| first.min(last) + last.saturating_sub(first) / 2);
+        controls::Track {
+            density: self.controls.density.or(middle),
+            ..self.controls
         }
     }
 }
@@ -156,7 +185,7 @@ impl Song {
     fn conditioning(&self) -> Conditioning {
         let mut tracks = controls::Tracks::default();
         for track in &self.tracks {
-            tracks.ask(track.instrument, track.controls);
+            tracks.ask(track.instrument, track.told());
         }
         let scale = self.key.map(|(scale, _)| scale);
         let scale = scale.filter(|scale| scale.mode() != Mode::Chromatic);
@@ -266,9 +295,9 @@ impl Cells {
 
     /// Whether a cell is wanted.
     pub(super) fn wants(&self, bar: u32, instrument: Instrument) -> bool {
-        let tracks = &self.song.tracks;
-        let asked = tracks.iter().any(|track| track.instrument == instrument);
-        (asked || tracks.is_empty())
+        let mut tracks = self.song.tracks.iter();
+        let asked = tracks.any(|track| track.instrument == instrument);
+        asked
             && bar < self.song.length
             && match &self.song.wanted {
                 Some(wanted) => wanted.contains(&(bar, instrument)),

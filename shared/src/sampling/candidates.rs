@@ -12,6 +12,17 @@ use crate::encoding::{Token, TokenSet};
 pub struct Candidates {
     /// Tokens with their logits, descending, equal ones by token.
     ranked: Vec<(Token, f32)>,
+    /// Their unnormalized probabilities, the likeliest's being 1; none until they are needed again and again.
+    weighed: Vec<f64>,
+}
+
+/// Ascends as a logit descends, by the order of [`f32::total_cmp`].
+fn descending(logit: f32) -> u32 {
+    let bits = logit.to_bits();
+    match bits >> 31 {
+        0 => !(bits | 1 << 31),
+        _ => bits,
+    }
 }
 
 impl Candidates {
@@ -40,8 +51,10 @@ impl Candidates {
     }
 
     fn rank(&mut self) {
-        self.ranked
-            .sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        self.weighed.clear();
+        let place =
+            |&(token, logit): &(Token, f32)| u64::from(descending(logit)) << 16 | u64::from(token);
+        self.ranked.sort_unstable_by_key(place);
     }
 
     /// Applies temperature, top-k with its offset, top-p and min-p, in this order: to all tokens
@@ -55,6 +68,7 @@ impl Candidates {
     }
 
     fn apply(&mut self, chain: Chain) {
+        self.weighed.clear();
         self.leave_out(chain.top_k_offset);
         if chain.temperature <= 0.0 {
             self.ranked.truncate(1);
@@ -62,8 +76,12 @@ impl Candidates {
         }
         self.temperature(chain.temperature);
         self.top_k(chain.top_k);
+        let mut weighed = std::mem::take(&mut self.weighed);
+        weighed.extend(self.weights_at(self.greatest(), 1.0));
+        self.weighed = weighed;
         self.top_p(chain.top_p);
         self.min_p(chain.min_p);
+        self.weighed.truncate(self.ranked.len());
     }
 
     /// See [`super::Kinds`].
@@ -77,6 +95,7 @@ impl Candidates {
             let own = all.iter().filter(|(token, _)| class(*token) == one);
             let mut own = Candidates {
                 ranked: own.copied().collect(),
+                weighed: Vec::new(),
             };
             // Their probability in all, that of the likeliest token being 1.
             let share: f64 = match temperature > 0.0 {
@@ -137,20 +156,20 @@ impl Candidates {
 
     /// Unnormalized probabilities, the likeliest being 1.
     fn weights(&self) -> impl Iterator<Item = f64> + '_ {
-        let greatest = self.ranked.first().map_or(0.0, |first| first.1);
-        self.weights_at(greatest, 1.0)
+        let known = self.weighed.iter().copied();
+        let unknown = self.ranked.get(self.weighed.len()..).unwrap_or_default();
+        known
+            .chain(weights(unknown, self.greatest(), 1.0))
+            .take(self.ranked.len())
+    }
+
+    fn greatest(&self) -> f32 {
+        self.ranked.first().map_or(0.0, |first| first.1)
     }
 
     /// Unnormalized probabilities at a temperature, that of a token with the logit `greatest` being 1.
     fn weights_at(&self, greatest: f32, temperature: f32) -> impl Iterator<Item = f64> + '_ {
-        self.ranked.iter().map(move |(_, logit)| {
-            // Equal infinities would give what is not a number.
-            if *logit == greatest {
-                1.0
-            } else {
-                libm::exp(f64::from((logit - greatest) / temperature))
-            }
-        })
+        weights(&self.ranked, greatest, temperature)
     }
 
     /// Draws a token by its probability; `None` where there is none to draw.
@@ -185,6 +204,21 @@ impl Candidates {
             (token, behind - total)
         })
     }
+}
+
+fn weights(
+    ranked: &[(Token, f32)],
+    greatest: f32,
+    temperature: f32,
+) -> impl Iterator<Item = f64> + '_ {
+    ranked.iter().map(move |(_, logit)| {
+        // Equal infinities would give what is not a number.
+        if *logit == greatest {
+            1.0
+        } else {
+            libm::exp(f64::from((logit - greatest) / temperature))
+        }
+    })
 }
 
 #[cfg(test)]

@@ -155,6 +155,9 @@ pub struct Limits {
     pub polyphony: RangeInclusive<u16>,
     /// How long a note may be.
     pub lengths: RangeInclusive<Ticks>,
+    /// How many notes the bars have in which it plays, over all that is written: levels, 0 to 9, by the quantiles
+    /// that the encoding's settings have.
+    pub density: RangeInclusive<u8>,
     /// How long silence between notes may be. From the beginning of what is written to the first note counts, too.
     pub rests: RangeInclusive<Ticks>,
 }
@@ -165,8 +168,30 @@ impl Default for Limits {
             pitches: 0..=127,
             polyphony: 0..=u16::MAX,
             lengths: Ticks(1)..=Ticks(u32::MAX),
+            density: 0..=u8::MAX,
             rests: Ticks(0)..=Ticks(u32::MAX),
         }
+    }
+}
+
+impl Limits {
+    /// Whether the silence before `at`, if any, was not too short.
+    pub fn have_rested(&self, at: Ticks, sounding: &Sounding) -> bool {
+        let silence = at.saturating_sub(sounding.silent_since);
+        silence.0 == 0 || silence >= *self.rests.start()
+    }
+
+    /// How many notes more must begin at `at`, where any does: as many as the least polyphony lacks.
+    pub fn lacking(&self, at: Ticks, sounding: &Sounding) -> usize {
+        usize::from(*self.polyphony.start()).saturating_sub(sounding.count(at))
+    }
+
+    /// The last place where the next note may begin: the longest rest after what sounds; `None` where
+    /// rests have no end.
+    pub fn latest_start(&self, sounding: &Sounding) -> Option<Ticks> {
+        let longest = *self.rests.end();
+        let at = sounding.silent_since.0.checked_add(longest.0)?;
+        (longest.0 < u32::MAX).then_some(Ticks(at))
     }
 }
 
@@ -211,14 +236,11 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Which pitches may begin at `at` over what sounds: those that harmony and range allow and that can
-    /// last as long as the shortest note, none where enough sound already or the silence was too short.
-    pub fn starts(&self, at: Ticks, sounding: &Sounding) -> Pitches {
+    /// Which pitches may begin at `at` where there is room for any: those that harmony and range allow and that
+    /// can last as long as the shortest note.
+    pub fn tones(&self, at: Ticks) -> Pitches {
         let limits = self.limits;
-        let full = sounding.count(at) >= usize::from(*limits.polyphony.end());
-        let silence = at.saturating_sub(sounding.silent_since);
-        let too_early = silence.0 > 0 && silence < *limits.rests.start();
-        if full || too_early || limits.lengths.is_empty() {
+        if limits.lengths.is_empty() {
             return Pitches::default();
         }
         let (low, high) = (*limits.pitches.start(), *limits.pitches.end());
@@ -233,19 +255,6 @@ impl Rules<'_> {
             longest = longest.min(end.saturating_sub(at));
         }
         (shortest <= longest).then_some(shortest..=longest)
-    }
-
-    /// How many notes more must begin at `at`, where any does: as many as the least polyphony lacks.
-    pub fn lacking(&self, at: Ticks, sounding: &Sounding) -> usize {
-        usize::from(*self.limits.polyphony.start()).saturating_sub(sounding.count(at))
-    }
-
-    /// The last place where the next note may begin: the longest rest after what sounds; `None` where
-    /// rests have no end.
-    pub fn latest_start(&self, sounding: &Sounding) -> Option<Ticks> {
-        let longest = *self.limits.rests.end();
-        let at = sounding.silent_since.0.checked_add(longest.0)?;
-        (longest.0 < u32::MAX).then_some(Ticks(at))
     }
 }
 

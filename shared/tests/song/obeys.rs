@@ -1,5 +1,9 @@
 //! Whether a score obeys what was asked of a song, by the words of the request alone.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use famam_shared::encoding::controls::Densities;
 use famam_shared::generation::song::{Song, SongTrack};
 use famam_shared::instrument::Instrument;
 use famam_shared::score::{Bar, Note, Score, TICKS_PER_QUARTER, Ticks};
@@ -12,8 +16,12 @@ pub struct Asked<'a> {
     pub bars: Vec<Bar>,
     /// The known music's bars.
     pub known: u32,
-    /// Whether every wanted track must play.
+    /// Whether every wanted track must play, in as many of its cells as was asked for.
     pub plays: bool,
+    /// Where the levels of density begin.
+    pub densities: Densities,
+    /// Cells that had to be filled and are not, where several things asked for may leave them nothing to play.
+    pub lacking: Cell<usize>,
 }
 
 impl Asked<'_> {
@@ -99,9 +107,35 @@ impl Asked<'_> {
             .filter(|note| self.wants(note, by))
             .collect();
         let limits = &track.limits;
-        let any = (0..self.song.length).any(|bar| self.wants_cell(bar, by));
-        if any && self.plays && !track.may_rest {
-            assert!(!wanted.is_empty(), "{by} is silent");
+        let bar = |note: &Note| self.bars.partition_point(|bar| bar.start <= note.start) - 1;
+        let filled: BTreeSet<usize> = wanted.iter().map(bar).collect();
+        let cells = (0..self.song.length).filter(|&bar| self.wants_cell(bar, by));
+        let cells = cells.count();
+        if cells > 0 && self.plays && !track.may_rest {
+            let least = (f64::from(track.least_filled) * cells as f64 - 1e-6).max(1.0);
+            let lacking = (least.ceil() as usize).saturating_sub(filled.len());
+            // Few notes at once and many in a bar may leave a cell no way to have them, and a key and a chord may
+            // have nothing in common.
+            let free = Limits::default();
+            let others = Limits {
+                density: free.density.clone(),
+                pitches: free.pitches.clone(),
+                ..limits.clone()
+            };
+            let several = limits.density != free.density && others != free;
+            match several || (self.song.key.is_some() && self.song.chords.is_some()) {
+                true => self.lacking.set(self.lacking.get() + lacking),
+                false => assert_eq!(lacking, 0, "{by}: {} of {cells} cells", filled.len()),
+            }
+        }
+        if !filled.is_empty() {
+            let notes = wanted.len() * 100 / filled.len();
+            let level = self.densities.level(by, notes as u32);
+            let bars = filled.len();
+            assert!(
+                limits.density.contains(&level),
+                "{by}: {notes} notes in 100 bars, of {bars}, are level {level}: {limits:?}, {wanted:?}",
+            );
         }
         for note in &wanted {
             assert!(limits.pitches.contains(&note.pitch), "{by} {note:?}");

@@ -9,15 +9,31 @@ use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provena
 use famam_shared::sampling;
 use famam_shared::vocabulary::Vocabulary;
 use ndarray::{Array3, ArrayView3};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// The model.
 pub struct Oracle {
     manifest: Manifest,
     /// What each token has on top.
     above: Vec<f32>,
+    spent: Arc<Spent>,
 }
 
+/// Steps of one token, and the nanoseconds of all runs.
+#[derive(Default)]
+struct Spent(AtomicU64, AtomicU64);
+
 impl Oracle {
+    /// Steps of one token so far, and the microseconds that all runs took.
+    #[allow(dead_code, reason = "asked for by the bench alone")]
+    pub fn steps(&self) -> (u64, f64) {
+        let Spent(steps, nanos) = &*self.spent;
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (load(steps), load(nanos) as f64 / 1e3)
+    }
+
     /// `above` by the kinds' names.
     pub fn new(encoding: Spec, context: Context, above: &dyn Fn(&str) -> f32) -> Self {
         let vocabulary = Vocabulary::new(["rock".to_owned(), "jazz".to_owned()]);
@@ -41,6 +57,7 @@ impl Oracle {
             above: (0..size as Token)
                 .map(|token| above(built.kind(token)))
                 .collect(),
+            spent: Arc::default(),
             manifest: Manifest {
                 version: VERSION,
                 name: "oracle".to_owned(),
@@ -72,6 +89,7 @@ impl Engine for Oracle {
             capacity,
             logits: Array3::zeros((0, 0, 0)),
             above: self.above.clone(),
+            spent: self.spent.clone(),
         }))
     }
 }
@@ -84,6 +102,7 @@ struct OracleStream {
     capacity: usize,
     logits: Array3<f32>,
     above: Vec<f32>,
+    spent: Arc<Spent>,
 }
 
 fn mix(hash: u64, value: u64) -> u64 {
@@ -93,6 +112,7 @@ fn mix(hash: u64, value: u64) -> u64 {
 
 impl Stream for OracleStream {
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        let start = Instant::now();
         let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
         self.logits = Array3::zeros((tokens.len(), longest, self.above.len()));
         for (row, tokens) in tokens.iter().enumerate() {
@@ -106,6 +126,9 @@ impl Stream for OracleStream {
                 }
             }
         }
+        let Spent(steps, nanos) = &*self.spent;
+        steps.fetch_add(u64::from(longest == 1), Ordering::Relaxed);
+        nanos.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
         Ok(self.logits.view())
     }
     fn condition(&mut self, _: &[&[Token]]) -> Result<(), EngineError> {
@@ -115,6 +138,10 @@ impl Stream for OracleStream {
         let rows = self.rows.iter_mut().zip(lengths);
         let longer = rows.filter(|(row, length)| row.1 > **length);
         longer.for_each(|(row, _)| *row = (SEED, 0));
+    }
+    fn reorder(&mut self, from: &[usize]) -> Result<(), EngineError> {
+        self.rows = from.iter().map(|&row| self.rows[row]).collect();
+        Ok(())
     }
     fn clear(&mut self) {
         self.rows.fill((SEED, 0));

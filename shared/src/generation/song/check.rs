@@ -1,9 +1,12 @@
 //! Whether what is asked of a song can be done.
 
-use super::Song;
+use super::{Cells, Song, SongTrack};
 use crate::encoding::Spec;
+use crate::generation::steer::quota;
 use crate::instrument::Instrument;
 use crate::quantize::{MAX_BARS, Settings};
+use crate::theory::Pitches;
+use crate::theory::rules::Hold;
 
 /// Why a song cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +27,11 @@ pub enum SongError {
          is wanted is behind what is known"
     )]
     Long(u32),
+    /// It has none, and something is asked of what they play.
+    #[error(
+        "a song without tracks cannot be held to a key or chords: name at least one instrument"
+    )]
+    Tracks,
     /// Two have the same.
     #[error("two tracks of {0}: expected each instrument once")]
     Twice(Instrument),
@@ -82,6 +90,9 @@ pub(super) fn check(song: &Song, spec: &Spec) -> Result<(), SongError> {
             stated: song.bars.len(),
         });
     }
+    if song.players().is_empty() && song.needs_steering() {
+        return Err(SongError::Tracks);
+    }
     for bar in &song.bars {
         let (numerator, denominator) = (bar.metre.numerator, bar.metre.denominator);
         let known = settings.metres();
@@ -112,7 +123,7 @@ pub(super) fn check(song: &Song, spec: &Spec) -> Result<(), SongError> {
 }
 
 /// Whether a track's limits leave anything to play.
-fn limits(track: &super::SongTrack, settings: &Settings) -> Result<(), SongError> {
+fn limits(track: &SongTrack, settings: &Settings) -> Result<(), SongError> {
     let limits = &track.limits;
     let wrong = |field, value: String, expected| {
         Err(SongError::Limit {
@@ -146,6 +157,10 @@ fn limits(track: &super::SongTrack, settings: &Settings) -> Result<(), SongError
         );
         return wrong("rests", value, "expected the shortest and the longest");
     }
+    if !(0.0..=1.0).contains(&track.least_filled) {
+        let expected = "expected the share of its cells that are not empty at least, 0 to 1";
+        return wrong("least_filled", track.least_filled.to_string(), expected);
+    }
     let position = settings.position();
     let mut said = settings
         .durations()
@@ -159,6 +174,67 @@ fn limits(track: &super::SongTrack, settings: &Settings) -> Result<(), SongError
             value,
             "expected the shortest and the longest, with a length between them that the model has",
         );
+    }
+    Ok(())
+}
+
+/// Whether each track can have its density in the cells that are wanted of it, under its other limits.
+pub(super) fn check_densities(cells: &Cells, spec: &Spec) -> Result<(), SongError> {
+    let (settings, densities) = (spec.settings(), spec.densities());
+    let bars = cells.song.bars.iter().map(|bar| bar.metre.bar());
+    let longest_bar = bars.max().unwrap_or_default().0;
+    let key = cells.song.key.filter(|(_, hold)| *hold == Hold::Locked);
+    for track in &cells.song.tracks {
+        let limits = &track.limits;
+        let notes = densities.notes(track.instrument, &limits.density);
+        let wrong = |expected| {
+            let levels = &limits.density;
+            let value = format!("levels {} to {}", levels.start(), levels.end());
+            Err(SongError::Limit {
+                instrument: track.instrument,
+                field: "density",
+                value: format!(
+                    "{value}, {} to {} notes in 100 bars",
+                    notes.start, notes.end
+                ),
+                expected,
+            })
+        };
+        if notes.is_empty() || notes.end <= 100 {
+            return wrong("expected levels of 0 to 9 that this model has music of");
+        }
+        if !quota(cells, track, &densities).is_possible() {
+            return wrong("which takes more bars: ask for more of them, or for more levels");
+        }
+        // The most notes that every bar in which it plays has room for, in groups that sound at once.
+        let groups = (notes.end - 1) / 100 / u32::from(*limits.polyphony.start()).max(1);
+        let (shortest, longest) = match track.instrument.is_drums() {
+            true => (settings.position(), settings.position()),
+            false => {
+                let longest = settings.max_duration() * settings.position();
+                let lengths = &limits.lengths;
+                let shortest = lengths.start().0.max(settings.position());
+                (shortest, longest.min(lengths.end().0))
+            }
+        };
+        let range = Pitches::range(*limits.pitches.start(), *limits.pitches.end());
+        let tones = match key {
+            Some((scale, _)) if !track.instrument.is_drums() => range & scale.tones().into(),
+            _ => range,
+        };
+        let at_once = u32::from(*limits.polyphony.end()).min(tones.len() as u32);
+        if u64::from(groups) * u64::from(at_once) < u64::from(notes.start.max(100).div_ceil(100)) {
+            return wrong(
+                "expected more or less, or another polyphony: all notes come in such groups",
+            );
+        }
+        if longest_bar.div_ceil(shortest) * at_once < notes.start.div_ceil(100) {
+            return wrong("which is more than its polyphony, lengths and pitches leave room for");
+        }
+        let span = (longest - settings.step()).saturating_add(limits.rests.end().0);
+        if notes.end < u32::MAX && groups.saturating_mul(span) < longest_bar {
+            return wrong("which is too little for rests and notes as short as its limits ask for");
+        }
     }
     Ok(())
 }

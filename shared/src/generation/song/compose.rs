@@ -67,6 +67,7 @@ impl Composer {
         cancel: Arc<AtomicBool>,
         cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
+        check::check_densities(&cells, &engine.manifest().encoding)?;
         let song = &cells.song;
         let state = song.state(0);
         let request = Request {
@@ -102,9 +103,13 @@ impl Composer {
             _ => bars(&generator, &body.tokens),
         };
         cells.tell_chords(encoding.lexicon(), &mut said);
-        let steered = check::is_steerable(&engine.manifest().encoding);
-        generator.steer =
-            steered.then(|| Steer::new(cells.clone(), settings, by_cell, attempt.forced));
+        let spec = &engine.manifest().encoding;
+        if check::is_steerable(spec) && !cells.song.tracks.is_empty() {
+            let densities = spec.densities();
+            let forced = attempt.forced;
+            let steer = Steer::new(cells.clone(), settings, &densities, by_cell, forced);
+            generator.steer = Some(steer);
+        }
         let piece = match tail {
             Some(first) => {
                 generator.go_on(first, said);

@@ -1,7 +1,9 @@
 //! Which tokens are left: by what is said next, the keys at an onset, a duration, a place in a cell, a cell in
 //! a bar or, where a bar is said by time, a place in it.
 
-use super::{Part, Steer};
+use super::Steer;
+use super::part::Part;
+use super::plan::Plan;
 use crate::encoding::{Kind, Lexicon, Token, TokenSet, grid};
 use crate::instrument::Instrument;
 use crate::score::Ticks;
@@ -30,26 +32,18 @@ impl Steer {
         if !self.by_cell && velocities.clone().any(|token| allowed.contains(token)) {
             return;
         }
-        let part = self.part.and_then(|part| self.parts.get(part));
-        let mut now = Pitches::ALL;
+        let (part, mut now) = (self.writes(), Pitches::ALL);
         if let (Some(part), Some(onset)) = (part, self.onset) {
-            let at = self.at(lexicon, onset);
-            let open = self.higher(part, at);
-            let lacking = self.rules(part).lacking(at, &part.sounding);
-            now = open.without_highest(match open.len() >= lacking {
-                true => lacking.saturating_sub(1),
-                false => 0,
-            });
-            let lacks = demands && lacking > 0 && self.struck.is_some() && !now.is_empty();
-            self.mask_keys(lexicon, now, lacks, allowed);
-            if lacks {
+            let only;
+            (now, only) = Plan::new(part, demands).keys(onset, self.struck, demands);
+            self.mask_keys(lexicon, now, only, allowed);
+            if only {
                 return;
             }
         }
         match (part, self.by_cell) {
             (Some(part), true) => self.mask_cell(lexicon, part, demands, now, allowed),
             (None, true) => self.mask_bar(lexicon, demands, allowed),
-            (_, false) if self.is_open => {}
             (_, false) => self.mask_time(lexicon, demands, allowed),
         }
     }
@@ -75,39 +69,35 @@ impl Steer {
         }
     }
 
-    /// Leaves durations that a note on `pitch` may have.
+    /// Leaves durations that a note on `pitch` may have; of those the ones after which all goes well, where there are any.
     fn mask_durations(&self, lexicon: &Lexicon, pitch: u8, allowed: &mut TokenSet) {
-        let part = self.part.and_then(|part| self.parts.get(part));
-        let (Some(part), Some(onset)) = (part, self.onset) else {
+        let (Some(part), Some(onset)) = (self.writes(), self.onset) else {
             return;
         };
-        let at = self.at(lexicon, onset);
-        let room = self.until(part).saturating_sub(at);
+        let at = part.at(onset);
+        let room = part.until.saturating_sub(at);
         let lengths = self.rules(part).lengths(at, pitch);
-        for (token, index) in lexicon.run(Kind::Duration).zip(0u16..) {
-            let length = lexicon.duration_of(index);
-            let fits = lengths
-                .as_ref()
-                .is_some_and(|lengths| lengths.contains(&length));
-            if !fits || length > room {
-                allowed.remove(token);
-            }
-        }
-    }
-
-    /// Onsets at a position, behind `behind` in the bar, that the part can use.
-    fn onsets<'a>(
-        &'a self,
-        lexicon: &'a Lexicon,
-        part: &'a Part,
-        position: u16,
-        behind: Option<u32>,
-    ) -> impl Iterator<Item = Ticks> + 'a {
-        let parts = u32::from(lexicon.settings().offsets);
-        let steps = (0..parts).map(move |part| u32::from(position) * parts + part);
-        let later = steps.filter(move |steps| behind.is_none_or(|onset| *steps > onset));
-        let at = later.map(|steps| self.at(lexicon, steps));
-        at.filter(|at| self.is_usable(part, *at))
+        let fits = |length: Ticks| {
+            let lengths = lengths.as_ref();
+            length <= room && lengths.is_some_and(|lengths| lengths.contains(&length))
+        };
+        let durations = lexicon.run(Kind::Duration).zip(0u16..);
+        let durations = durations.map(|(token, index)| (token, lexicon.duration_of(index)));
+        let (fit, unfit): (Vec<_>, Vec<_>) = durations.partition(|(_, length)| fits(*length));
+        unfit
+            .into_iter()
+            .for_each(|(token, _)| allowed.remove(token));
+        let lengths: Vec<Ticks> = fit.iter().map(|(_, length)| *length).collect();
+        let plan = Plan::new(part, true).lengths(onset, pitch, &lengths);
+        let lasts_well = |length| part.lasts_well(onset, length);
+        let well = lengths.into_iter().map(lasts_well);
+        // In the order of their worth: what goes on as it must, and what leaves room for what is behind the bar.
+        let worth =
+            std::iter::zip(plan, well).map(|(plan, well)| 2 * u8::from(plan) + u8::from(well));
+        let worth: Vec<u8> = worth.collect();
+        let best = worth.iter().max().copied().unwrap_or_default();
+        let below = std::iter::zip(fit, worth).filter(|(_, worth)| *worth < best);
+        below.for_each(|((token, _), _)| allowed.remove(token));
     }
 
     /// Inside of a cell: positions that can be used, no later than the next note is due, and no end before.
@@ -119,16 +109,18 @@ impl Steer {
         now: Pitches,
         allowed: &mut TokenSet,
     ) {
-        let due = self.due(part).filter(|_| demands);
-        let late = |at: Ticks| due.is_some_and(|due| at > due);
+        let due = part.due().filter(|_| demands);
+        let late = |onset: u32| due.is_some_and(|due| part.at(onset) > due);
+        let behind = self.onset.map_or(0, |onset| onset + 1);
+        let plan = Plan::new(part, demands).let_go(behind);
+        let parts = u32::from(lexicon.settings().offsets);
         let offsets = lexicon.run(Kind::Offset);
         if offsets.clone().any(|token| allowed.contains(token)) {
-            let parts = u32::from(lexicon.settings().offsets);
             let position = self.onset.unwrap_or_default() / parts * parts;
             let mut any = !now.is_empty();
             for (token, step) in offsets.zip(1u32..) {
-                let at = self.at(lexicon, position + step);
-                if !self.is_usable(part, at) || (any && late(at)) {
+                let onset = position + step;
+                if !plan.can_use(onset) || (any && late(onset)) {
                     allowed.remove(token);
                 }
                 any |= allowed.contains(token);
@@ -136,16 +128,18 @@ impl Steer {
             return;
         }
         let mut any = false;
-        for (token, position) in lexicon.run(Kind::Position).zip(0u16..) {
+        for (token, position) in lexicon.run(Kind::Position).zip(0u32..) {
             if !allowed.contains(token) {
                 continue;
             }
-            match self.onsets(lexicon, part, position, self.onset).next() {
-                Some(at) if !any || !late(at) => any = true,
+            let mut onsets = position * parts..(position + 1) * parts;
+            match onsets.find(|onset| *onset >= behind && plan.can_use(*onset)) {
+                Some(onset) if !any || !late(onset) => any = true,
                 _ => allowed.remove(token),
             }
         }
-        match any && due.is_some() {
+        let owes = demands && (due.is_some() || part.quota.owed() > 0);
+        match any && owes {
             true => self.mask_exits(lexicon, allowed, |_| true),
             false => self.mask_bar(lexicon, demands, allowed),
         }
@@ -165,14 +159,6 @@ impl Steer {
         instruments.for_each(|by| allowed.remove(lexicon.token(Kind::Instrument, by.index())));
     }
 
-    /// Whether the part can begin anything in the bar.
-    fn can_play(&self, lexicon: &Lexicon, part: &Part) -> bool {
-        let positions = (self.bar.end - self.bar.start).0 / lexicon.settings().position();
-        let mut onsets =
-            (0..positions as u16).flat_map(|position| self.onsets(lexicon, part, position, None));
-        onsets.next().is_some()
-    }
-
     /// Between the cells of a bar: only those that can be played, and none left out that must be.
     fn mask_bar(&self, lexicon: &Lexicon, demands: bool, allowed: &mut TokenSet) {
         if self.behind {
@@ -184,9 +170,9 @@ impl Steer {
             if !allowed.contains(token) {
                 continue;
             }
-            if !self.can_play(lexicon, part) {
+            if !part.can_play {
                 allowed.remove(token);
-            } else if demands && self.due(part).is_some() {
+            } else if demands && (part.due().is_some() || part.quota.owed() > 0) {
                 let order = grid::order(part.instrument);
                 first = Some(first.map_or(order, |first| first.min(order)));
             }
@@ -196,38 +182,53 @@ impl Steer {
         }
     }
 
-    /// Where a bar is said by time: positions that some part can use, and there those parts; first of all those
-    /// that must not be silent.
+    /// Where a bar is said by time: positions that some part can use, and there those parts; and none behind the last
+    /// at which a part can begin that owes notes.
     fn mask_time(&self, lexicon: &Lexicon, demands: bool, allowed: &mut TokenSet) {
-        let owes = |part: &Part| demands && self.forced.contains(part.instrument) && !part.played;
-        if let Some(onset) = self.onset {
-            let at = self.at(lexicon, onset);
-            let usable = |part: &Part| self.is_usable(part, at);
-            let owed = self.parts.iter().any(|part| owes(part) && usable(part));
-            let out = self.parts.iter();
-            out.filter(|&part| !usable(part) || (owed && !owes(part)))
-                .map(|part| lexicon.token(Kind::Instrument, part.instrument.index()))
-                .for_each(|token| allowed.remove(token));
-        }
-        let mut owed = false;
-        for (token, position) in lexicon.run(Kind::Position).zip(0u16..) {
-            let usable = |part| {
-                let mut onsets = self.onsets(lexicon, part, position, self.onset);
-                onsets.next().is_some()
+        let behind = self.onset.map_or(0, |onset| onset + 1);
+        let named = |part: &Part| lexicon.token(Kind::Instrument, part.instrument.index());
+        let rank = |part: &Part| (!part.instrument.is_drums(), part.instrument.index());
+        // With the first onset that each can still have, and what it needs from there on.
+        let parts = self.parts.iter().map(|part| {
+            let here = self.onset.filter(|_| allowed.contains(named(part)));
+            let from = here.unwrap_or(behind);
+            (part, from, Plan::new(part, demands).let_go(from))
+        });
+        let parts: Vec<_> = parts.collect();
+        let mut deadline: Option<u32> = None;
+        let mut overdue = None;
+        for (part, from, plan) in &parts {
+            if !demands || part.quota.owed() == 0 {
+                continue;
+            }
+            let mut onsets = (*from..part.onsets()).rev();
+            let Some(last) = onsets.find(|&onset| plan.can_use(onset)) else {
+                continue;
             };
+            deadline = Some(deadline.map_or(last, |deadline| deadline.min(last)));
+            if Some(last) == self.onset {
+                overdue = Some(overdue.map_or(rank(part), |first| rank(part).min(first)));
+            }
+        }
+        if let Some(onset) = self.onset {
+            for (part, _, plan) in &parts {
+                let past = overdue.is_some_and(|overdue| rank(part) > overdue);
+                if past || !plan.can_use(onset) {
+                    allowed.remove(named(part));
+                }
+            }
+        }
+        for (token, onset) in lexicon.run(Kind::Position).zip(0u32..) {
             if !allowed.contains(token) {
                 continue;
             }
-            let parts = || self.parts.iter().filter(|&part| usable(part));
-            if owed || parts().next().is_none() {
+            let late = overdue.is_some() || deadline.is_some_and(|deadline| onset > deadline);
+            let mut usable = parts.iter();
+            if late || !usable.any(|(_, _, plan)| plan.can_use(onset)) {
                 allowed.remove(token);
-            } else if parts().any(owes) {
-                owed = true;
-                let before = lexicon.run(Kind::Position).start..token;
-                before.for_each(|token| allowed.remove(token));
             }
         }
-        if owed {
+        if deadline.is_some() {
             self.mask_exits(lexicon, allowed, |_| false);
         }
     }

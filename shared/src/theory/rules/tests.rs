@@ -156,6 +156,7 @@ fn music_written_by_the_rules_is_inside_the_limits() {
         polyphony: 2..=3,
         lengths: Ticks(480)..=Ticks(1920),
         rests: Ticks(480)..=Ticks(960),
+        ..Limits::default()
     };
     let (bars, chords) = (bars(4, 4, 16), progression("Am F C-E7 G"));
     let harmony = Harmony::new(None, Some((&chords, Hold::Locked)), &bars, 0);
@@ -171,7 +172,7 @@ fn music_written_by_the_rules_is_inside_the_limits() {
     };
     let (mut notes, mut sounding) = (Vec::<Note>::new(), Sounding::new(Ticks(0)));
     for at in (0..15 * 3840).step_by(240).map(Ticks) {
-        let must = rules
+        let must = limits
             .latest_start(&sounding)
             .is_some_and(|latest| latest < at + Ticks(240));
         if !must && turn(3) > 0 {
@@ -179,7 +180,11 @@ fn music_written_by_the_rules_is_inside_the_limits() {
         }
         loop {
             let sounds = |pitch: &u8| notes.iter().any(|n| n.pitch == *pitch && n.end() > at);
-            let pitches = rules.starts(at, &sounding);
+            let full = sounding.count(at) >= usize::from(*limits.polyphony.end());
+            if full || !limits.have_rested(at, &sounding) {
+                break;
+            }
+            let pitches = rules.tones(at);
             let free: Vec<u8> = pitches.iter().filter(|pitch| !sounds(pitch)).collect();
             if free.is_empty() {
                 break;
@@ -197,7 +202,7 @@ fn music_written_by_the_rules_is_inside_the_limits() {
                 velocity: 64,
             });
             sounding.begin(&notes[notes.len() - 1]);
-            if rules.lacking(at, &sounding) == 0 && turn(2) == 0 {
+            if limits.lacking(at, &sounding) == 0 && turn(2) == 0 {
                 break;
             }
         }
@@ -257,9 +262,10 @@ fn free_rules_allow_all() {
     };
     let mut sounding = Sounding::new(Ticks(0));
     for start in (0..3840).step_by(10).map(Ticks) {
-        assert_eq!(rules.starts(start, &sounding), Pitches::ALL);
-        assert_eq!(rules.lacking(start, &sounding), 0);
-        assert_eq!(rules.latest_start(&sounding), None);
+        assert_eq!(rules.tones(start), Pitches::ALL);
+        assert!(rules.limits.have_rested(start, &sounding));
+        assert_eq!(rules.limits.lacking(start, &sounding), 0);
+        assert_eq!(rules.limits.latest_start(&sounding), None);
         assert_eq!(harmony.leanings(start).count(), 0);
         let duration = Ticks(30_000);
         sounding.begin(&Note {
