@@ -5,6 +5,7 @@
 //! cargo bench -p famam-shared --bench step [BUNDLE.onnx]
 //! ```
 
+mod measure;
 #[path = "../tests/model/mod.rs"]
 mod model;
 
@@ -12,6 +13,7 @@ use famam_shared::architecture::{Architecture, Lstm, Rwkv, Transformer};
 use famam_shared::bundle::Bundle;
 use famam_shared::engine::{self, Choice, Engine};
 use famam_shared::manifest::Precision;
+use measure::{cpu_time, default_model, large, load, median};
 use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
@@ -143,25 +145,11 @@ fn early_and_late(architecture: &Architecture, precision: Precision, choice: Cho
             times.push(cpu_time() - start);
         }
     }
-    streams.map(|(_, times)| median(times))
-}
-
-fn default_model() -> Bundle {
-    Bundle::read(include_bytes!("../../models/famam.onnx")).expect("the default model")
+    streams.map(|(_, times)| median(&times))
 }
 
 fn small() -> Transformer {
     model::medium(model::rotary())
-}
-
-fn large() -> Transformer {
-    Transformer {
-        layers: 6,
-        d_model: 512,
-        heads: 8,
-        d_ff: 2048,
-        ..small()
-    }
 }
 
 /// The medians of a step from `context` on through `engine` and, taking turns, in the bare loop.
@@ -187,14 +175,7 @@ fn steps(engine: &dyn Engine, mut bare: Option<&mut Bare>, context: usize) -> [f
             }
         }
     }
-    [
-        median(ours),
-        if theirs.is_empty() {
-            f64::NAN
-        } else {
-            median(theirs)
-        },
-    ]
+    [median(&ours), median(&theirs)]
 }
 
 /// `ort` and nothing else: tensors bound once, a token and its place written for each step.
@@ -265,27 +246,4 @@ impl<'a> Bare<'a> {
         std::hint::black_box(logits.extract_tensor().1);
         Ok(())
     }
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// CPU time of this process, whose other threads wait meanwhile, milliseconds: rten computes on a
-/// thread of its own even where it has one.
-fn cpu_time() -> f64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the call writes only into `time`.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
-}
-
-/// The machine's load over the last minute.
-fn load() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().unwrap_or("unknown").to_owned()
 }
