@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use famam_shared::sampling::{Filter, Kinds, Repetition, Settings};
+use famam_shared::sampling::{Filter, Guided, Kinds, Repetition, Settings};
 use serde::Deserialize;
 
 // No comment for readers of the documentation: clap would take it for what the command does.
@@ -52,10 +52,14 @@ pub struct Sampling {
     /// Writes each bar by beam search of this width, 1 to 10, the same for every seed; 0 is off
     #[arg(long)]
     pub beam: Option<u8>,
-    /// How much further the music goes where genre and instruments lead, at the cost of a second run
-    /// of the model: 2 to 4; 1 is off
+    /// How much further the music goes where what is asked for leads, at the cost of a second run of the
+    /// model: 2 to 4; 1 is off
     #[arg(long, value_parser = guidance)]
     pub guidance: Option<f32>,
+    /// What guidance drives, of genre, instruments, key, metre, tempo, tracks and chords, with commas between
+    /// them; all where nothing is said
+    #[arg(long)]
+    pub guide: Option<Guided>,
 }
 
 fn at_least_zero(text: &str) -> Result<f32, String> {
@@ -94,6 +98,7 @@ impl Sampling {
             velocity: self.velocity.or(others.velocity),
             beam: self.beam.or(others.beam),
             guidance: self.guidance.or(others.guidance),
+            guide: self.guide.or(others.guide),
         }
     }
 
@@ -106,6 +111,7 @@ impl Sampling {
             top_p: self.top_p.unwrap_or(defaults.top_p).min(1.0),
             min_p: self.min_p.unwrap_or(defaults.min_p),
             guidance: self.guidance.unwrap_or(defaults.guidance),
+            guided: self.guide.unwrap_or(defaults.guided),
             token_penalty: self.token_penalty.unwrap_or(defaults.token_penalty),
             repetition: Repetition {
                 strength: self.repetition.unwrap_or(defaults.repetition.strength),

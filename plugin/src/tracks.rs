@@ -48,6 +48,7 @@ struct AskedTrack {
     controls: controls::Track,
     limits: Limits,
     may_rest: bool,
+    least_filled: Option<f32>,
 }
 
 /// A list of tracks.
@@ -98,11 +99,19 @@ impl AskedTracks {
         }
         let tracks = std::iter::zip(&self.0, players);
         let track = |(track, player): (&AskedTrack, Option<Instrument>)| {
+            // Who asks for rests gets them.
+            let (plain, rests) = (SongTrack::new(player?), Limits::default().rests);
             Some(SongTrack {
-                instrument: player?,
                 controls: track.controls,
                 limits: track.limits.clone(),
                 may_rest: track.may_rest,
+                least_filled: track
+                    .least_filled
+                    .unwrap_or(match track.limits.rests == rests {
+                        true => plain.least_filled,
+                        false => 0.0,
+                    }),
+                ..plain
             })
         };
         Ok(tracks.filter_map(track).collect())
@@ -146,6 +155,7 @@ fn track(text: &str) -> Result<AskedTrack, TracksError> {
         controls: controls::Track::default(),
         limits: Limits::default(),
         may_rest: false,
+        least_filled: None,
     };
     for word in asked {
         let read = match word.split_once('=') {
@@ -194,10 +204,19 @@ impl AskedTrack {
                 };
             }
             "density" => {
-                let level =
-                    whole(value).filter(|level: &u8| usize::from(*level) < controls::DENSITIES);
-                self.controls.density =
-                    Some(level.ok_or("expected a level, 0 (fewest notes) to 9")?);
+                const LEVEL: &str =
+                    "expected a level, 0 (fewest notes) to 9, or two, as in density=5-7";
+                let most = controls::DENSITIES as u8 - 1;
+                let levels = range(value, 0, most, whole).ok_or(LEVEL)?;
+                (levels.end() <= &most).then_some(()).ok_or(LEVEL)?;
+                self.controls.density = Some(levels.start() + (levels.end() - levels.start()) / 2);
+                limits.density = levels;
+            }
+            "filled" => {
+                let share = f32::from_str(value).ok();
+                let share = share.filter(|share| (0.0..=1.0).contains(share));
+                let expected = "expected the share of its bars in which it plays at least, 0 to 1";
+                self.least_filled = Some(share.ok_or(expected)?);
             }
             "register" => {
                 let octave =
@@ -206,7 +225,11 @@ impl AskedTrack {
                     octave.ok_or("expected an octave, 0 to 10: C4, pitch 60, begins the 5th")?,
                 );
             }
-            _ => return Err("known are pitch, polyphony, lengths, rests, density and register"),
+            _ => {
+                return Err(
+                    "known are pitch, polyphony, lengths, rests, density, filled and register",
+                );
+            }
         }
         Ok(())
     }

@@ -16,6 +16,9 @@ use super::InstanceId;
 use crate::band;
 use crate::model::Source;
 
+/// Instruments of a genre's own band, where no group is on.
+const OWN: usize = 5;
+
 /// What the dispatcher orders.
 pub(super) enum Job {
     /// Load this model for an instance, even if it has it.
@@ -24,7 +27,8 @@ pub(super) enum Job {
         source: Source,
     },
     /// Make a clip. Its genre is any where the model has no genre of this index, its metre the nearest
-    /// that the model has; its tracks are the model's band of `groups`.
+    /// that the model has; its tracks are the model's band of `groups`,
+    /// or the genre's own.
     Generate {
         instance: InstanceId,
         id: u64,
@@ -185,8 +189,9 @@ fn fit(mut song: Song, groups: [bool; 6], manifest: &Manifest) -> Song {
     for bar in &mut song.bars {
         *bar = bar.nearest(manifest.encoding.settings());
     }
-    let band = band::of_groups(groups, &manifest.bands, song.genre);
-    song.band(band.unwrap_or_default())
+    let genre = song.genre;
+    let band = band::of_groups(groups, &manifest.bands, genre);
+    song.band(band.unwrap_or_else(|| manifest.bands.top(genre, OWN)))
 }
 
 fn tell(reports: &Sender<Report>, instance: InstanceId, news: News) {
