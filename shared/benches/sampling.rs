@@ -14,11 +14,11 @@ mod oracle;
 
 use famam_shared::encoding::{Encoding, Spec, Token, TokenSet, grid};
 use famam_shared::generation::song::{Composer, Song, SongBar, SongTrack, compose};
-use famam_shared::instrument::{Instrument, InstrumentSet};
+use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Context;
 use famam_shared::quantize;
 use famam_shared::sampling::{Biases, Candidates, Filter, Kinds, Repetition, Settings, Words};
-use famam_shared::score::{Metre, Score, Ticks};
+use famam_shared::score::Ticks;
 use famam_shared::theory::rules::{Hold, Limits};
 use oracle::Oracle;
 use rand_chacha::ChaCha8Rng;
@@ -137,27 +137,18 @@ fn song(asked: bool) -> Song {
         track
     };
     Song {
-        length: 64,
-        bars: vec![SongBar {
-            metre: Metre::COMMON,
-            micros_per_quarter: 500_000,
-        }],
         tracks: band.map(track).to_vec(),
         key: asked.then(|| ("A minor".parse().expect("a scale"), Hold::Locked)),
         chords: asked.then(|| ("Am F C-G Em".parse().expect("chords"), Hold::Locked)),
-        known: Score::default(),
-        wanted: None,
-        genre: 1,
         seed: 1,
-        sampling: Settings::default(),
+        ..Song::new(64, SongBar::default())
     }
 }
 
 /// What a token takes beside the model, in microseconds.
 fn beside(oracle: &Oracle, song: &Song) -> f64 {
     let (start, steps) = (Instant::now(), oracle.steps());
-    let none = InstrumentSet::default();
-    let composer = Composer::new(oracle, song.clone(), none, Arc::default());
+    let composer = Composer::new(oracle, song.clone(), Arc::default(), None);
     let bars = composer
         .expect("a song that can be")
         .map(|bar| bar.expect("a bar"));

@@ -81,13 +81,13 @@ impl Steer {
         let part = |track: &SongTrack| {
             let mut quota = quota(&cells, track, densities);
             quota.eager = forced.contains(track.instrument);
-            let (limits, longest) = match track.instrument.is_drums() {
-                // A drum has no length.
-                true => (Limits::default().lengths, Ticks(position)),
+            let (lengths, longest) = match track.instrument.is_drums() {
+                // A drum has no length, and takes a position.
+                true => (Ticks(position)..=Ticks(u32::MAX), Ticks(position)),
                 false => (said_lengths(&track.limits, settings), longest),
             };
             let limits = Limits {
-                lengths: limits,
+                lengths,
                 ..track.limits.clone()
             };
             let known = cells.known(track.instrument);

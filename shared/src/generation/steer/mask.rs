@@ -112,10 +112,12 @@ impl Steer {
         let due = part.due().filter(|_| demands);
         let late = |onset: u32| due.is_some_and(|due| part.at(onset) > due);
         let behind = self.onset.map_or(0, |onset| onset + 1);
-        let plan = Plan::new(part, demands).let_go(behind);
         let parts = u32::from(lexicon.settings().offsets);
         let offsets = lexicon.run(Kind::Offset);
-        if offsets.clone().any(|token| allowed.contains(token)) {
+        let offset = offsets.clone().any(|token| allowed.contains(token));
+        // Before an offset is said, or none, the position itself is still to be had.
+        let plan = Plan::new(part, demands).let_go(behind.saturating_sub(offset.into()));
+        if offset {
             let position = self.onset.unwrap_or_default() / parts * parts;
             let mut any = !now.is_empty();
             for (token, step) in offsets.zip(1u32..) {

@@ -54,9 +54,12 @@ impl<'a> Plan<'a> {
         plan
     }
 
-    /// How many notes a group has at least.
+    /// How many notes a group has at least, where their number has an end.
     fn group(&self) -> u32 {
-        u32::from(*self.part.limits.polyphony.start()).max(1)
+        match self.room {
+            u32::MAX => 1,
+            _ => u32::from(*self.part.limits.polyphony.start()).max(1),
+        }
     }
 
     /// One group in front of each of `shorter`, or as many groups as there can be.
