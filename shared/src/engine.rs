@@ -58,6 +58,13 @@ pub trait Stream: Send {
     fn reorder(&mut self, _rows: &[usize]) -> Result<(), EngineError> {
         Err(EngineError::Fixed)
     }
+    /// Goes on with these of its rows only, in this order, which then are all that it has.
+    ///
+    /// # Errors
+    /// No row, one that it lacks, [`EngineError::Fixed`] where an engine cannot do it.
+    fn select(&mut self, _rows: &[usize]) -> Result<(), EngineError> {
+        Err(EngineError::Fixed)
+    }
     /// Has each row forget all behind its first `lengths[row]` tokens. A stream whose state cannot be
     /// shortened forgets all of it instead.
     fn keep(&mut self, lengths: &[usize]);

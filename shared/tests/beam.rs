@@ -15,6 +15,7 @@ use famam_shared::quantize;
 use famam_shared::sampling::{Candidates, Repetition, Settings};
 use famam_shared::score::{Metre, Note, Score};
 use hashing::Hashing;
+use ndarray::s;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -314,6 +315,24 @@ fn assert_reordered<A: Clone + Into<Architecture>>(model: &A, precision: Precisi
         assert!((0..4).all(|row| stream.len(row) == fresh.len(row)));
         for wrong in [&[0, 1, 2][..], &[0, 1, 2, 4]] {
             assert!(stream.reorder(wrong).is_err());
+        }
+        let expected = fresh.run(&borrowed(&next)).unwrap();
+        stream.select(&[3, 1]).unwrap();
+        let after = stream.run(&[&next[3], &next[1]]).unwrap();
+        for (row, of) in [3, 1].into_iter().enumerate() {
+            let (after, expected) = (after.slice(s![row, .., ..]), expected.slice(s![of, .., ..]));
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+            assert!(match precision {
+                Precision::Int8 => after == expected,
+                Precision::Fp32 => after.iter().zip(&expected).all(close),
+            });
+        }
+        assert_eq!(
+            [0, 1].map(|row| stream.len(row)),
+            [3, 1].map(|row| fresh.len(row))
+        );
+        for wrong in [&[][..], &[0, 2]] {
+            assert!(stream.select(wrong).is_err());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use famam_shared::encoding::Token;
-use famam_shared::engine::{Engine, EngineError, Stream};
+use famam_shared::engine::{Engine, EngineError, Lanes, Stream};
 use famam_shared::generation::song::{Composer, Song, SongBar, compose, compose_all};
 use famam_shared::generation::{Cache, GeneratedBar, GenerationError};
 use famam_shared::instrument::Instrument;
@@ -16,7 +16,7 @@ use famam_shared::score::Ticks;
 use model::{choices, engine, rotary, small, weights};
 use ndarray::ArrayView3;
 
-/// An engine that counts the tokens that its streams run.
+/// An engine that counts the tokens that its streams run, padding too.
 struct Counting(Arc<dyn Engine>, Arc<AtomicUsize>);
 
 struct Counted(Box<dyn Stream>, Arc<AtomicUsize>);
@@ -36,12 +36,16 @@ impl Engine for Counting {
 
 impl Stream for Counted {
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
-        let count = tokens.iter().map(|row| row.len()).sum();
+        let longest = tokens.iter().map(|row| row.len()).max();
+        let count = tokens.len() * longest.unwrap_or(0);
         self.1.fetch_add(count, Ordering::Relaxed);
         self.0.run(tokens)
     }
     fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
         self.0.condition(conditions)
+    }
+    fn select(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        self.0.select(rows)
     }
     fn keep(&mut self, lengths: &[usize]) {
         self.0.keep(lengths);
@@ -155,6 +159,34 @@ fn songs_that_are_written_together_are_those_that_are_written_one_by_one() {
         assert!(compose_all(&*engine, songs, Arc::default()).is_err());
         let none = compose_all(&*engine, Vec::new(), Arc::default()).unwrap();
         assert!(none.is_empty());
+    }
+}
+
+#[test]
+fn lanes_that_are_left_are_run_no_more() {
+    let t = small(rotary());
+    for choice in choices() {
+        let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
+        let engine = Counting(engine, Arc::default());
+        let lanes = Lanes::new(&engine);
+        let mut streams = [1, 2, 1, 1].map(|rows| Some(lanes.open(rows, 64).unwrap()));
+        lanes.start().unwrap();
+        (streams[0], streams[2]) = (None, None);
+        let [_, Some(two), _, Some(one)] = &mut streams else {
+            panic!("two lanes are left");
+        };
+        let ran = engine.runs(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| two.run(&[&[1], &[2]]).map(drop).unwrap());
+                one.run(&[&[3]]).unwrap();
+            });
+        });
+        assert_eq!(ran, 3);
+        assert_eq!([two.len(0), two.len(1), one.len(0)], [1; 3]);
+        streams[1] = None;
+        let one = streams[3].as_mut().unwrap();
+        assert_eq!(engine.runs(|| assert!(one.run(&[&[4]]).is_ok())), 1);
+        assert_eq!(one.len(0), 2);
     }
 }
 

@@ -9,8 +9,9 @@ mod scores;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use famam_shared::bundle::Bundle;
 use famam_shared::encoding::{Spec, controls, grid};
-use famam_shared::engine::Engine;
+use famam_shared::engine::{self, Choice, Engine};
 use famam_shared::generation::GenerationError;
 use famam_shared::generation::song::{Composer, Song, SongBar, SongError, SongTrack, compose};
 use famam_shared::instrument::Instrument;
@@ -222,7 +223,7 @@ fn random_known(rng: &mut ChaCha8Rng, end: u32, band: &[Instrument]) -> Score {
 }
 
 /// The cells that had to be filled and are not, where several things asked for may leave them nothing to play.
-fn check(oracle: &Oracle, song: &Song, score: &Score, plays: bool) -> usize {
+fn check(engine: &dyn Engine, song: &Song, score: &Score, plays: bool) -> usize {
     let bars: Vec<_> = score.bars().collect();
     let known = song.known.tracks.iter().flat_map(|track| &track.notes);
     let last = known.map(|note| note.start.0 + 1).max();
@@ -234,7 +235,7 @@ fn check(oracle: &Oracle, song: &Song, score: &Score, plays: bool) -> usize {
         bars,
         known,
         plays,
-        densities: oracle.manifest().encoding.densities(),
+        densities: engine.manifest().encoding.densities(),
         lacking: Default::default(),
     };
     asked.check();
@@ -242,8 +243,8 @@ fn check(oracle: &Oracle, song: &Song, score: &Score, plays: bool) -> usize {
 }
 
 /// The song as it was written; none where a density was refused that other limits rule out.
-fn written(oracle: &Oracle, song: &Song) -> Option<Score> {
-    match compose(oracle, song.clone(), Arc::default()) {
+fn written(engine: &dyn Engine, song: &Song) -> Option<Score> {
+    match compose(engine, song.clone(), Arc::default()) {
         Ok(score) => Some(score),
         Err(GenerationError::Song(SongError::Limit {
             field: "density", ..
@@ -331,6 +332,68 @@ fn what_is_known_stays_bit_for_bit_and_what_is_wanted_obeys() {
     }
     assert!(longer > 100, "{longer}");
     assert!(met.cells > 40 && met.known - met.cells > 40);
+}
+
+/// As many requests of the default model as each control is met by at least a fifth of; 50, or 1,000 with
+/// `FAMAM_LONG`.
+#[test]
+fn the_default_model_obeys() {
+    let bundle = Bundle::read(include_bytes!("../../models/famam.onnx")).unwrap();
+    let engine = engine::load(&bundle, 2, Choice::Auto).unwrap();
+    let by_cell = engine.manifest().encoding.name() == "grid";
+    let requests = match std::env::var_os("FAMAM_LONG") {
+        Some(_) => 1000,
+        None => 50,
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let (mut met, mut written_songs, mut lacking) = (Met::default(), 0, 0);
+    for _ in 0..requests {
+        let mut song = random_song(&mut rng, by_cell, &mut met);
+        (song.genre, song.length) = (draw(&mut rng, 0, 22) as u16, song.length.min(6));
+        let band: Vec<_> = song.tracks.iter().map(|track| track.instrument).collect();
+        if draw(&mut rng, 0, 2) == 0 {
+            met.known += 1;
+            let end = song.bars[0].metre.bar().0 * draw(&mut rng, 1, song.length + 1);
+            song.known = random_known(&mut rng, end, &band);
+            // Where cells can be wanted among known ones they are; else what is known is of the band, and ends.
+            if by_cell {
+                met.cells += 1;
+                let cells = (0..song.length).flat_map(|bar| band.iter().map(move |&by| (bar, by)));
+                song.wanted = Some(cells.filter(|_| draw(&mut rng, 0, 3) == 0).collect());
+            } else {
+                let known = &mut song.known.tracks;
+                known.retain(|track| band.contains(&track.instrument));
+                for &by in &band {
+                    known.push(Track {
+                        instrument: by,
+                        name: String::new(),
+                        notes: Vec::new(),
+                    });
+                }
+            }
+            for track in &mut song.tracks {
+                track.limits.rests = Limits::default().rests;
+            }
+        }
+        if let Some(score) = written(&*engine, &song) {
+            written_songs += 1;
+            lacking += check(&*engine, &song, &score, false);
+        }
+    }
+    println!("{requests} requests: {met:?}, {lacking} cells left empty by other limits");
+    assert!(10 * written_songs > 8 * requests, "{written_songs}");
+    let met = [
+        met.key,
+        met.chords,
+        met.range,
+        met.polyphony,
+        met.lengths,
+        met.densities,
+        met.metres,
+        met.drums,
+        met.known,
+    ];
+    assert!(met.iter().all(|&count| 5 * count >= requests), "{met:?}");
 }
 
 /// Bars of a song as they come.

@@ -2,7 +2,7 @@
 //! together, which costs far less than each by itself.
 //!
 //! A writer that asks for a run waits for those that have not asked yet; the last one to ask runs them all.
-//! So none needs to know of the others, and who is done takes its leave.
+//! So none needs to know of the others, and who is done takes its leave, and its rows with it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ struct State {
 
 /// What the others know of a lane.
 struct LaneState {
+    /// None any more once it has left.
     rows: Range<usize>,
     /// What it is to run, of each row.
     asked: Option<Vec<Vec<Token>>>,
@@ -60,7 +61,7 @@ impl<'e> Lanes<'e> {
     /// What the engine cannot open.
     pub fn start(&self) -> Result<(), EngineError> {
         let mut state = self.shared.state.lock();
-        let rows = state.lanes.last().map_or(0, |last| last.rows.end);
+        let rows = state.count();
         state.stream = Some(self.engine.open(rows, state.capacity)?);
         Ok(())
     }
@@ -85,7 +86,7 @@ impl Engine for Lanes<'_> {
             let why = "its stream has started without this lane".to_owned();
             return Err(failed("open a lane", why));
         }
-        let first = state.lanes.last().map_or(0, |last| last.rows.end);
+        let first = state.count();
         state.capacity = state.capacity.max(capacity);
         state.lanes.push(LaneState {
             rows: first..first + batch,
@@ -97,7 +98,7 @@ impl Engine for Lanes<'_> {
         Ok(Box::new(Lane {
             shared: self.shared.clone(),
             index: state.lanes.len() - 1,
-            rows: first..first + batch,
+            batch,
             logits: Array3::default([0; 3]),
         }))
     }
@@ -112,23 +113,53 @@ fn failed(doing: &str, why: String) -> EngineError {
 }
 
 impl State {
+    /// Rows of all lanes.
+    fn count(&self) -> usize {
+        self.lanes.last().map_or(0, |last| last.rows.end)
+    }
+
+    /// Takes the rows of those that have left out of the stream, where it can do without: to run them
+    /// on, empty, would cost as much as any.
+    fn close_ranks(&mut self) {
+        let gone = |lane: &LaneState| lane.has_left && !lane.rows.is_empty();
+        let stay = self.lanes.iter().filter(|lane| !lane.has_left);
+        let rows: Vec<usize> = stay.flat_map(|lane| lane.rows.clone()).collect();
+        let stream = self.stream.as_mut();
+        let Some(stream) = stream.filter(|_| self.lanes.iter().any(gone) && !rows.is_empty())
+        else {
+            return;
+        };
+        if stream.select(&rows).is_err() {
+            return;
+        }
+        let mut first = 0;
+        for lane in &mut self.lanes {
+            if lane.has_left {
+                lane.conditions.clear();
+                lane.rows = first..first;
+            }
+            lane.rows = first..first + lane.rows.len();
+            first = lane.rows.end;
+        }
+    }
+
     /// Runs what all lanes that are left have asked for, if all have.
     fn run_all(&mut self) {
         let all = |lane: &LaneState| lane.has_left || lane.asked.is_some();
         let any = self.lanes.iter().any(|lane| lane.asked.is_some());
-        let Some(stream) = self.stream.as_mut().filter(|_| any) else {
-            return;
-        };
-        if !self.lanes.iter().all(all) {
+        if !any || !self.lanes.iter().all(all) {
             return;
         }
-        let rows = self.lanes.last().map_or(0, |last| last.rows.end);
-        let mut tokens: Vec<&[Token]> = vec![&[]; rows];
+        self.close_ranks();
+        let mut tokens: Vec<&[Token]> = vec![&[]; self.count()];
         for lane in &self.lanes {
             for (row, asked) in lane.rows.clone().zip(lane.asked.iter().flatten()) {
                 tokens[row] = asked;
             }
         }
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
         let logits = stream.run(&tokens).map_err(|error| error.to_string());
         for lane in self.lanes.iter_mut().filter(|lane| lane.asked.is_some()) {
             let own =
@@ -143,16 +174,17 @@ impl State {
 struct Lane {
     shared: Arc<Shared>,
     index: usize,
-    rows: Range<usize>,
+    /// Rows that it has.
+    batch: usize,
     /// Of the last run.
     logits: Array3<f32>,
 }
 
 impl Stream for Lane {
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
-        if tokens.len() != self.rows.len() {
+        if tokens.len() != self.batch {
             return Err(EngineError::Batch {
-                batch: self.rows.len(),
+                batch: self.batch,
                 rows: tokens.len(),
             });
         }
@@ -190,46 +222,44 @@ impl Stream for Lane {
     }
 
     fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
-        let first = self.rows.start;
-        if let Some(row) = rows.iter().find(|row| **row >= self.rows.len()) {
+        if let Some(row) = rows.iter().find(|row| **row >= self.batch) {
             return Err(EngineError::Batch {
-                batch: self.rows.len(),
+                batch: self.batch,
                 rows: row + 1,
             });
         }
         let mut state = self.shared.state.lock();
-        let count = state.lanes.last().map_or(0, |last| last.rows.end);
-        let mut all: Vec<usize> = (0..count).collect();
-        for (row, from) in self.rows.clone().zip(rows) {
-            all[row] = first + from;
+        let mut all: Vec<usize> = (0..state.count()).collect();
+        let own = state.lanes[self.index].rows.clone();
+        for (row, from) in own.clone().zip(rows) {
+            all[row] = own.start + from;
         }
         let stream = state.stream.as_mut();
         stream.map_or(Ok(()), |stream| stream.reorder(&all))
     }
 
     fn keep(&mut self, lengths: &[usize]) {
-        let rows = self.rows.clone();
         let mut state = self.shared.state.lock();
-        let count = state.lanes.last().map_or(0, |last| last.rows.end);
-        let mut all = vec![usize::MAX; count];
-        all[rows].copy_from_slice(lengths);
+        let mut all = vec![usize::MAX; state.count()];
+        all[state.lanes[self.index].rows.clone()].copy_from_slice(lengths);
         if let Some(stream) = &mut state.stream {
             stream.keep(&all);
         }
     }
 
     fn clear(&mut self) {
-        self.keep(&vec![0; self.rows.len()]);
+        self.keep(&vec![0; self.batch]);
     }
 
     fn len(&self, row: usize) -> usize {
         let state = self.shared.state.lock();
         let stream = state.stream.as_ref();
-        stream.map_or(0, |stream| stream.len(self.rows.start + row))
+        let first = state.lanes[self.index].rows.start;
+        stream.map_or(0, |stream| stream.len(first + row))
     }
 
     fn is_empty(&self) -> bool {
-        (0..self.rows.len()).all(|row| self.len(row) == 0)
+        (0..self.batch).all(|row| self.len(row) == 0)
     }
 }
 

@@ -15,7 +15,7 @@ use ort::value::Tensor;
 use parking_lot::Mutex;
 
 use super::recurrent::{self, Recurrent};
-use super::rows::{Inputs, Rows, carry, copy_rows};
+use super::rows::{Inputs, Rows, carry, copy_rows, select_rows};
 use super::{Engine, EngineError, Stream, library};
 use crate::architecture::Architecture;
 use crate::bundle::Bundle;
@@ -343,6 +343,24 @@ impl Stream for OrtStream {
                 .map_err(|error| failed("take conditions", error))?;
         }
         Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        let selected = self.rows.select(rows)?;
+        let (manifest, batch) = (&self.shared.manifest, self.rows.batch());
+        let fewer = || -> ort::Result<(Caches, Step)> {
+            let mut caches = Caches::new(manifest, rows.len(), self.caches.slots)?;
+            for (old, new) in self.caches.tensors.iter().zip(&mut caches.tensors) {
+                let (old, new) = (old.extract_tensor().1, new.extract_tensor_mut().1);
+                select_rows(old, batch, rows, new);
+            }
+            Ok((caches, Step::new(manifest, rows.len(), self.step.time)?))
+        };
+        let fewer = fewer().map_err(|error| failed("make a smaller cache", error))?;
+        ((self.caches, self.step), self.rows) = (fewer, selected);
+        self.rows.mark(self.caches.kpos.extract_tensor_mut().1);
+        self.bind_conditions()
+            .map_err(|error| failed("make a smaller cache", error))
     }
 
     fn keep(&mut self, lengths: &[usize]) {

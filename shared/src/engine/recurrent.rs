@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use ndarray::ArrayView3;
 
-use super::rows::{Rows, copy_rows};
+use super::rows::{Rows, copy_rows, select_rows};
 use super::{EngineError, Stream};
 use crate::encoding::Token;
 use crate::manifest::Manifest;
@@ -111,6 +111,17 @@ impl<G: Graph> Stream for Recurrent<G> {
         self.state
             .iter_mut()
             .for_each(|state| copy_rows(state, rows));
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        let selected = self.rows.select(rows)?;
+        for (state, width) in self.state.iter_mut().zip(&self.widths) {
+            let mut fewer = vec![0.0; rows.len() * width];
+            select_rows(state, self.rows.batch(), rows, &mut fewer);
+            *state = fewer;
+        }
+        self.rows = selected;
         Ok(())
     }
 

@@ -95,16 +95,27 @@ impl Rows {
 
     /// See [`super::Stream::reorder`].
     pub(super) fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
-        let batch = self.batch();
-        if rows.len() != batch || rows.iter().any(|&row| row >= batch) {
-            let rows = rows.iter().map(|&row| row + 1).fold(rows.len(), usize::max);
-            return Err(EngineError::Batch { batch, rows });
+        let (batch, given) = (self.batch(), rows.len());
+        if given != batch {
+            return Err(EngineError::Batch { batch, rows: given });
         }
-        self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();
-        if let Some(all) = &mut self.conditions {
-            *all = rows.iter().map(|&row| all[row].clone()).collect();
-        }
+        *self = self.select(rows)?;
         Ok(())
+    }
+
+    /// These of the rows; see [`super::Stream::select`].
+    pub(super) fn select(&self, rows: &[usize]) -> Result<Self, EngineError> {
+        let batch = self.batch();
+        let last = rows.iter().max().map_or(0, |row| row + 1);
+        if !(1..=batch).contains(&last) {
+            return Err(EngineError::Batch { batch, rows: last });
+        }
+        let conditions = self.conditions.as_ref();
+        Ok(Self {
+            lengths: rows.iter().map(|&row| self.lengths[row]).collect(),
+            conditions: conditions.map(|all| rows.iter().map(|&row| all[row].clone()).collect()),
+            ..*self
+        })
     }
 
     pub(super) fn batch(&self) -> usize {
@@ -269,6 +280,14 @@ pub(super) fn copy_rows(numbers: &mut [f32], rows: &[usize]) {
     let others = others.map(|(to, &from)| (to, numbers[from * size..][..size].to_vec()));
     for (to, copy) in others.collect::<Vec<_>>() {
         numbers[to * size..][..size].copy_from_slice(&copy);
+    }
+}
+
+/// Writes `rows` of the `batch` rows of one size in `from`, one after the other.
+pub(super) fn select_rows(from: &[f32], batch: usize, rows: &[usize], to: &mut [f32]) {
+    let size = from.len() / batch;
+    for (to, &row) in to.chunks_exact_mut(size).zip(rows) {
+        to.copy_from_slice(&from[row * size..][..size]);
     }
 }
 

@@ -9,7 +9,7 @@ use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
 
 use super::recurrent::{self, Recurrent};
-use super::rows::{Inputs, Rows, carry, copy_rows};
+use super::rows::{Inputs, Rows, carry, copy_rows, select_rows};
 use super::{Engine, EngineError, Stream};
 use crate::bundle::Bundle;
 use crate::encoding::Token;
@@ -261,6 +261,22 @@ impl Stream for RtenStream {
             }
             copy_rows(cache.data_mut().unwrap_or_default(), rows);
         }
+        self.rows.mark(&mut self.kpos);
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        let selected = self.rows.select(rows)?;
+        let batch = self.rows.batch();
+        let states = &self.shared.manifest.state;
+        for (cache, state) in self.caches.iter_mut().zip(states) {
+            let shape = state.shape(rows.len(), self.slots);
+            let mut data = vec![0.0; shape.iter().product()];
+            select_rows(&cache.to_vec(), batch, rows, &mut data);
+            *cache = Tensor::from_data(&shape[..], data);
+        }
+        self.rows = selected;
+        self.kpos = vec![EMPTY as i32; rows.len() * self.slots];
         self.rows.mark(&mut self.kpos);
         Ok(())
     }
