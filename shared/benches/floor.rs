@@ -33,7 +33,7 @@ fn main() {
     for (index, precision) in [Precision::Fp32, Precision::Int8].into_iter().enumerate() {
         let bytes = model::file(&model, &weights, precision, most.unwrap_or(STEPS));
         let bundle = Bundle::read(&bytes).expect("what was written");
-        let engine = match engine::load(&bundle, 1, Choice::Ort) {
+        let engine = match engine::load(&bundle, 1, Choice::Auto) {
             Ok(engine) => engine,
             Err(error) => return println!("skipped: {error}"),
         };

@@ -33,7 +33,7 @@ const VARIED: u32 = 4;
 fn main() {
     let (name, bundle) = measure::bundle_asked();
     println!("{name}; load {}", load());
-    for choice in [Choice::Ort, Choice::Rten] {
+    for choice in [Choice::Native, Choice::Ort, Choice::Rten] {
         let engines = [2, 1].map(|threads| engine::load(&bundle, threads, choice));
         match engines {
             [Ok(two), Ok(one)] => {
@@ -43,7 +43,7 @@ fn main() {
                 each(|genre, seed| figure.time(&*two, empty(genre, seed), None).map(drop))
                     .expect("bars");
                 figure.print(&two.name());
-                if choice == Choice::Ort {
+                if choice == Choice::Native {
                     known_bars(&*two).expect("bars among known ones");
                     variations(&*two).expect("variations");
                 }

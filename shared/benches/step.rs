@@ -64,7 +64,7 @@ fn main() {
     for (name, bundle) in bundles {
         let cached = bundle.manifest.state.iter().all(|state| state.is_cache());
         println!("{name} ({} kB)", bundle.model.len() / 1024);
-        for choice in model::choices() {
+        for choice in model::choices_of(&bundle.manifest.architecture) {
             let engine = engine::load(&bundle, 1, choice).expect("an engine");
             let mut bare = (choice == Choice::Ort && cached)
                 .then(|| Bare::load(&bundle).expect("ONNX Runtime"));

@@ -15,7 +15,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use crate::encoding::SettingsError;
-use crate::graph::{self, GraphError, Skeleton, Weights};
+use crate::graph::{self, GraphError, Skeleton, Stacked, Weights};
 use crate::manifest::{Manifest, VERSION};
 use crate::onnx::{Element, Metadata, Model};
 
@@ -150,10 +150,8 @@ impl Bundle {
         self.values(|| (rng.next_u32() >> 8) as f32 / (1 << 24) as f32 - 0.5)
     }
 
-    fn values(
-        &self,
-        dither: impl FnMut() -> f32,
-    ) -> Result<HashMap<String, Vec<f32>>, BundleError> {
+    /// The weights as the file has them.
+    pub(crate) fn stacked(&self) -> Result<Vec<Stacked>, BundleError> {
         let tensors = wire::initializers(wire::outline(&self.model)?.graph);
         let tensors = tensors.collect::<Result<Vec<&[u8]>, _>>()?;
         let Manifest {
@@ -163,14 +161,42 @@ impl Bundle {
             ..
         } = &self.manifest;
         let raw = |i: usize| tensors[i];
-        let positions = context.tokens;
-        Ok(graph::values(
-            architecture,
-            *precision,
-            positions,
-            raw,
-            dither,
-        ))
+        let stacked = graph::stacked(architecture, *precision, context.tokens, raw);
+        Ok(stacked)
+    }
+
+    /// The weights by name; those in 8 bits as the floats nearest to what they stand for, each moved by
+    /// `dither` of a step.
+    fn values(
+        &self,
+        mut dither: impl FnMut() -> f32,
+    ) -> Result<HashMap<String, Vec<f32>>, BundleError> {
+        let lengths: HashMap<String, usize> = (self.manifest.architecture.weights())
+            .into_iter()
+            .map(|(name, shape)| (name, shape.iter().product()))
+            .collect();
+        let mut found = HashMap::new();
+        for Stacked {
+            names,
+            mut values,
+            scales,
+        } in self.stacked()?
+        {
+            let scales = scales.unwrap_or_default();
+            let width = values.len() / scales.len().max(1);
+            for (row, scale) in std::iter::zip(values.chunks_exact_mut(width.max(1)), scales) {
+                row.iter_mut()
+                    .for_each(|value| *value = (*value + dither()) * scale);
+            }
+            let mut rest = &values[..];
+            for name in names {
+                let (own, others) =
+                    rest.split_at(lengths.get(&name).copied().unwrap_or(0).min(rest.len()));
+                found.insert(name, own.to_vec());
+                rest = others;
+            }
+        }
+        Ok(found)
     }
 }
 

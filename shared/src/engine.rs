@@ -5,6 +5,8 @@
 
 mod lanes;
 mod library;
+#[cfg(target_arch = "x86_64")]
+mod native;
 mod ort;
 mod recurrent;
 mod rows;
@@ -79,9 +81,12 @@ pub trait Stream: Send {
 /// Which engine to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// ONNX Runtime where its library is found, otherwise rten; [`Engine::fallback`] says why.
+    /// Famam's own engine where it runs the model; else ONNX Runtime where its library is found, otherwise
+    /// rten, and [`Engine::fallback`] says why.
     #[default]
     Auto,
+    /// Famam's own engine or an error.
+    Native,
     /// ONNX Runtime or an error.
     Ort,
     /// rten.
@@ -103,11 +108,29 @@ pub fn load(
     if choice == Choice::Rten {
         return rten(None);
     }
+    if choice != Choice::Ort {
+        let native = native(bundle, threads);
+        if native.is_ok() || choice == Choice::Native {
+            return native;
+        }
+    }
     match ort::Ort::load(bundle, threads) {
         Ok(engine) => Ok(Arc::new(engine)),
         Err(error) if choice == Choice::Auto => rten(Some(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// Loads `bundle` into Famam's own engine.
+fn native(bundle: &Bundle, threads: usize) -> Result<Arc<dyn Engine>, EngineError> {
+    #[cfg(target_arch = "x86_64")]
+    return Ok(Arc::new(native::Native::load(bundle, threads)?));
+    #[cfg(not(target_arch = "x86_64"))]
+    Err(EngineError::Runtime {
+        engine: "Famam's engine",
+        doing: "load the model".to_owned(),
+        why: "it runs on x86-64 alone".to_owned(),
+    })
 }
 
 /// Why an engine could not do what it was asked.

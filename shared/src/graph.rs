@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use crate::architecture::Architecture;
 use crate::manifest::{Precision, StateTensor};
 use crate::onnx::{self, Graph, Model, OperatorSet};
+pub(crate) use transformer::{angles, sinusoids};
 use weights::{Form, Stored};
 
 /// The position in `kpos` of a slot that holds no key: greater than any token's.
@@ -134,15 +135,23 @@ pub(crate) fn skeleton(
     }
 }
 
-/// The weights, by name, from the bytes that `raw` gives for an initializer; those in 8 bits
-/// as the floats nearest to what they stand for, each moved by `dither` of a step.
-pub(crate) fn values<'a>(
+/// Weights as a file has them, stacked along their output channels.
+pub(crate) struct Stacked {
+    /// Their names in [`crate::architecture`].
+    pub(crate) names: Vec<String>,
+    /// Row by row; those in 8 bits as integers.
+    pub(crate) values: Vec<f32>,
+    /// What each row of integers is to be multiplied by.
+    pub(crate) scales: Option<Vec<f32>>,
+}
+
+/// The weights from the bytes that `raw` gives for an initializer.
+pub(crate) fn stacked<'a>(
     architecture: &Architecture,
     precision: Precision,
     positions: usize,
     raw: impl Fn(usize) -> &'a [u8],
-    mut dither: impl FnMut() -> f32,
-) -> HashMap<String, Vec<f32>> {
+) -> Vec<Stacked> {
     let Skeleton { graph, weights } = skeleton(architecture, precision, positions);
     let read = |weight: &Weight| {
         let shape = &graph.initializers[weight.initializer].dims;
@@ -155,33 +164,16 @@ pub(crate) fn values<'a>(
         .into_iter()
         .map(|weight| (&weight.stored.names[..], read(weight)))
         .collect();
-    let lengths: HashMap<String, usize> = architecture
-        .weights()
-        .into_iter()
-        .map(|(name, shape)| (name, shape.iter().product()))
-        .collect();
-    let mut found = HashMap::new();
-    for weight in matrices {
-        let names = &weight.stored.names;
-        let mut values = read(weight);
-        if let (Form::Rows | Form::Columns, Some(scales)) =
-            (weight.stored.form, scales.get(&names[..]))
-        {
-            let width = values.len() / scales.len().max(1);
-            for (row, scale) in std::iter::zip(values.chunks_exact_mut(width.max(1)), scales) {
-                row.iter_mut()
-                    .for_each(|value| *value = (*value + dither()) * scale);
-            }
+    let stacked = |weight: &Weight| {
+        let names = weight.stored.names.clone();
+        let integers = matches!(weight.stored.form, Form::Rows | Form::Columns);
+        Stacked {
+            values: read(weight),
+            scales: scales.get(&names[..]).filter(|_| integers).cloned(),
+            names,
         }
-        let mut rest = &values[..];
-        for name in names {
-            let (own, others) =
-                rest.split_at(lengths.get(name).copied().unwrap_or(0).min(rest.len()));
-            found.insert(name.clone(), own.to_vec());
-            rest = others;
-        }
-    }
-    found
+    };
+    matrices.into_iter().map(stacked).collect()
 }
 
 /// The model around a graph.

@@ -8,8 +8,8 @@ use famam_shared::encoding::Token;
 use famam_shared::engine::{Choice, Engine};
 use famam_shared::manifest::Precision;
 use model::{
-    choices, emulated, emulation, engine, learned, medium, reference, relative, rotary, run, small,
-    softmax, tokens, weights,
+    choices, choices_of, emulated, emulation, engine, learned, medium, reference, relative, rotary,
+    run, small, softmax, tokens, weights,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -31,7 +31,7 @@ fn fp32_is_the_architecture() {
         let weights = weights(&t, 1);
         let tokens = tokens(&t, 300, 2);
         let expected = reference(&t, &weights, &tokens);
-        for choice in choices() {
+        for choice in choices_of(&t) {
             let engine = engine(&t, &weights, Precision::Fp32, 1, choice);
             let mut stream = engine.open(1, 300).expect("a stream");
             let mut pieces = [100, 1, 1, 128, 7].into_iter().chain(std::iter::repeat(1));
@@ -76,7 +76,7 @@ fn in_int8(threads: usize, claim: impl Fn(&str, &dyn Engine, &[Token], &[Vec<f32
     for (name, t) in architectures() {
         let weights = weights(&t, 3);
         let tokens = tokens(&t, length(), 4);
-        for choice in choices() {
+        for choice in choices_of(&t) {
             let name = format!("{name}, {choice:?}");
             let load = |threads| engine(&t, &weights, Precision::Int8, threads, choice);
             let mut stream = load(1).open(1, tokens.len()).expect("a stream");

@@ -98,8 +98,10 @@ pub enum SplitName {
 /// An engine by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineName {
-    /// ONNX Runtime where it is found, otherwise rten.
+    /// The fastest that runs the model: native, ort where it is found, otherwise rten.
     Auto,
+    /// Famam's own, for Transformers on x86-64.
+    Native,
     /// ONNX Runtime.
     Ort,
     /// rten.
@@ -110,6 +112,7 @@ impl EngineName {
     fn choice(self) -> Choice {
         match self {
             EngineName::Auto => Choice::Auto,
+            EngineName::Native => Choice::Native,
             EngineName::Ort => Choice::Ort,
             EngineName::Rten => Choice::Rten,
         }

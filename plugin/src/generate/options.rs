@@ -137,11 +137,13 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum EngineName {
-    /// ONNX Runtime where it is found, otherwise the built-in engine
+    /// The fastest that runs the model: native, ort where it is found, otherwise rten
     Auto,
+    /// Famam's own, for Transformers on x86-64
+    Native,
     /// ONNX Runtime
     Ort,
-    /// The built-in engine
+    /// rten
     Rten,
 }
 
@@ -149,6 +151,7 @@ impl EngineName {
     pub fn choice(self) -> Choice {
         match self {
             EngineName::Auto => Choice::Auto,
+            EngineName::Native => Choice::Native,
             EngineName::Ort => Choice::Ort,
             EngineName::Rten => Choice::Rten,
         }

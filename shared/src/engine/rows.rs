@@ -75,6 +75,11 @@ impl Rows {
         Some(([rows.len(), width], ids))
     }
 
+    /// What row `row` is conditioned on.
+    pub(super) fn added(&self, row: usize) -> &[Token] {
+        self.conditions.as_ref().map_or(&[], |all| &all[row])
+    }
+
     /// Refuses another number of rows than the batch, and tokens that the model does not know.
     fn check(&self, tokens: &[&[Token]]) -> Result<(), EngineError> {
         if tokens.len() != self.batch() {

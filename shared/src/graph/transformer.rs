@@ -373,7 +373,7 @@ impl Builder {
 
 /// Cosines and sines of every position, `[positions, head_dim]`; the first half of the sines has
 /// the sign of the rotation.
-fn angles(theta: f32, head_dim: usize, positions: usize) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn angles(theta: f32, head_dim: usize, positions: usize) -> (Vec<f32>, Vec<f32>) {
     let half = head_dim / 2;
     let frequency = |i: usize| libm::pow(f64::from(theta), -2.0 * i as f64 / head_dim as f64);
     let frequencies: Vec<f64> = (0..half).map(frequency).collect();
@@ -390,7 +390,7 @@ fn angles(theta: f32, head_dim: usize, positions: usize) -> (Vec<f32>, Vec<f32>)
 }
 
 /// Sines and cosines of every position, in turns, `[positions, d_model]`.
-fn sinusoids(d_model: usize, positions: usize) -> Vec<f32> {
+pub(crate) fn sinusoids(d_model: usize, positions: usize) -> Vec<f32> {
     let pair = |pos: usize, i: usize| {
         let angle = pos as f64 * libm::pow(10_000.0, -2.0 * i as f64 / d_model as f64);
         [libm::sin(angle) as f32, libm::cos(angle) as f32]

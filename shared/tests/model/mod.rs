@@ -156,7 +156,29 @@ pub fn engine<A: Clone + Into<Architecture>>(
     engine::load(&bundle, threads, choice).expect("an engine")
 }
 
-/// The engines of this machine; says so where ONNX Runtime is missing.
+/// The engines of this machine that run `model`.
+pub fn choices_of<A: Clone + Into<Architecture>>(model: &A) -> Vec<Choice> {
+    let relative = |t: &Transformer| matches!(t.positions, Positions::Relative { .. });
+    let native = match model.clone().into() {
+        Architecture::Transformer(t) => native() && !relative(&t),
+        Architecture::Lstm(_) | Architecture::Rwkv(_) => false,
+    };
+    let native = native.then_some(Choice::Native);
+    native.into_iter().chain(choices()).collect()
+}
+
+/// Whether this processor has what Famam's own engine needs.
+#[cfg(target_arch = "x86_64")]
+fn native() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn native() -> bool {
+    false
+}
+
+/// The engines of this machine that run every model; says so where ONNX Runtime is missing.
 pub fn choices() -> Vec<Choice> {
     match engine::find_onnxruntime() {
         Ok(_) => vec![Choice::Ort, Choice::Rten],

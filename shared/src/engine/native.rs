@@ -1,0 +1,210 @@
+//! Famam's own engine: Transformers with rotary, sinusoidal or learned positions, on processors of x86-64 with
+//! AVX2. It computes what the step graph says ([`crate::graph`]), from the same weights, without the cost of
+//! some hundred operators a step and without padding: each sequence has caches of its own, and only what it has
+//! is read.
+//!
+//! What comes of a token depends on what its sequence has before it and on nothing else, to the bit: not on how a
+//! prompt is cut, the batch, the capacity, the number of threads, in 8 bits and in 32.
+
+mod attention;
+mod elementwise;
+mod isa;
+mod matrix;
+mod model;
+
+use std::sync::Arc;
+
+use ndarray::{Array3, ArrayView3};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use self::isa::Isa;
+use self::model::{Model, Part, Place, Sequence};
+use super::rows::Rows;
+use super::{Engine, EngineError, Stream};
+use crate::bundle::Bundle;
+use crate::encoding::Token;
+use crate::manifest::Manifest;
+
+const NAME: &str = "Famam's engine";
+
+/// As many tokens at least does a thread get: fewer are done sooner than it wakes.
+const SHARE: usize = 4;
+
+/// A model in this engine.
+pub(super) struct Native {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    manifest: Manifest,
+    model: Model,
+    threads: usize,
+    /// Where there is more than one.
+    pool: Option<ThreadPool>,
+}
+
+impl Native {
+    pub(super) fn load(bundle: &Bundle, threads: usize) -> Result<Self, EngineError> {
+        let failed = |why: String| EngineError::Runtime {
+            engine: NAME,
+            doing: "load the model".to_owned(),
+            why,
+        };
+        let isa = Isa::detect();
+        let isa = isa.ok_or_else(|| failed("this processor lacks AVX2 or FMA".to_owned()))?;
+        let model = Model::new(bundle, isa).map_err(failed)?;
+        let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = (threads > 1).then(pool).transpose();
+        let shared = Shared {
+            manifest: bundle.manifest.clone(),
+            model,
+            threads,
+            pool: pool.map_err(|error| failed(error.to_string()))?,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+impl Engine for Native {
+    fn manifest(&self) -> &Manifest {
+        &self.shared.manifest
+    }
+
+    fn name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
+        let shared = self.shared.clone();
+        Ok(Box::new(NativeStream {
+            rows: Rows::new(&shared.manifest, batch, capacity)?,
+            sequences: vec![shared.model.sequence(); batch],
+            parts: Vec::new(),
+            logits: Array3::default([0; 3]),
+            shared,
+        }))
+    }
+}
+
+struct NativeStream {
+    shared: Arc<Shared>,
+    rows: Rows,
+    /// One a row.
+    sequences: Vec<Sequence>,
+    /// What threads compute in.
+    parts: Vec<Part>,
+    logits: Array3<f32>,
+}
+
+impl Stream for NativeStream {
+    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        let (time, _) = self.rows.plan(tokens, 0)?;
+        let Self {
+            shared,
+            rows,
+            sequences,
+            parts,
+            logits,
+        } = self;
+        let Shared { model, pool, .. } = &**shared;
+        let places: Vec<Place> = (tokens.iter().enumerate())
+            .flat_map(|(row, tokens)| {
+                let first = rows.len(row);
+                let places = tokens.iter().enumerate();
+                places.map(move |(index, &token)| Place {
+                    row,
+                    index,
+                    position: first + index,
+                    token,
+                })
+            })
+            .collect();
+        let count = (places.len() / SHARE).clamp(1, shared.threads);
+        parts.resize_with(count, Part::default);
+        for (part, places) in parts
+            .iter_mut()
+            .zip(places.chunks(places.len().div_ceil(count)))
+        {
+            part.begin(model, places, |row| rows.added(row));
+        }
+        let mut compute = || {
+            for layer in 0..model.layers() {
+                for part in &*parts {
+                    part.store(model, layer, sequences);
+                }
+                each(pool.as_ref(), parts, |part| {
+                    part.layer(model, layer, sequences);
+                });
+            }
+        };
+        match pool {
+            Some(pool) if count > 1 => pool.install(compute),
+            _ => compute(),
+        }
+        let shape = (
+            tokens.len(),
+            time,
+            shared.manifest.architecture.vocabulary(),
+        );
+        if logits.dim() != shape {
+            *logits = Array3::zeros(shape);
+        }
+        for part in &*parts {
+            for (place, of) in part.logits(model) {
+                let mut to = logits.slice_mut(ndarray::s![place.row, place.index, ..]);
+                to.as_slice_mut().unwrap_or_default().copy_from_slice(of);
+            }
+        }
+        rows.advance(tokens);
+        Ok(logits.view())
+    }
+
+    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
+        self.rows.condition(conditions)
+    }
+
+    fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        self.rows.reorder(rows)?;
+        self.sequences = rows
+            .iter()
+            .map(|&row| self.sequences[row].clone())
+            .collect();
+        Ok(())
+    }
+
+    fn select(&mut self, rows: &[usize]) -> Result<(), EngineError> {
+        self.rows = self.rows.select(rows)?;
+        self.sequences = rows
+            .iter()
+            .map(|&row| self.sequences[row].clone())
+            .collect();
+        Ok(())
+    }
+
+    fn keep(&mut self, lengths: &[usize]) {
+        self.rows.keep(lengths);
+    }
+
+    fn clear(&mut self) {
+        self.rows.clear();
+    }
+
+    fn len(&self, row: usize) -> usize {
+        self.rows.len(row)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// `work` on each of the parts, on threads where there are several.
+fn each(pool: Option<&ThreadPool>, parts: &mut [Part], work: impl Fn(&mut Part) + Send + Sync) {
+    match (pool, parts) {
+        (Some(_), parts @ [_, _, ..]) => parts.par_iter_mut().for_each(work),
+        (_, parts) => parts.iter_mut().for_each(work),
+    }
+}
