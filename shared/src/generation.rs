@@ -131,7 +131,8 @@ impl Generator {
         cancel: Arc<AtomicBool>,
         cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
-        request.sampling.check()?;
+        let sampling = request.sampling.check();
+        sampling.map_err(GenerationError::Sampling)?;
         let manifest = engine.manifest();
         let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
         let state = encoding.bar_state(request.metre, request.micros_per_quarter);

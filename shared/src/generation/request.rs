@@ -59,7 +59,7 @@ pub enum GenerationError {
     Settings(#[from] SettingsError),
     /// A setting of sampling that makes no sense.
     #[error("notes cannot be drawn so: {0}")]
-    Sampling(#[from] sampling::SettingsError),
+    Sampling(#[source] SettingsError),
     /// A genre that the model does not know, or a head that its grammar refuses.
     #[error("the request cannot be said to this model: {0}")]
     Request(#[from] DecodeError),
