@@ -9,6 +9,7 @@ use crate::sampling::{self, Control};
 
 /// Tokens that a prompt is run in at once; between two chunks it can be cancelled.
 pub const PROMPT_CHUNK: usize = 128;
+
 impl Generator {
     /// Runs `tokens` after what is in every row's cache.
     pub(super) fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {

@@ -158,8 +158,7 @@ impl Steer {
             };
             part.enter(index, &self.bar, wanted, self.end, tones);
             let spare = part.quota.spare(self.longest_bars) + 1;
-            let can_play = wanted && Plan::new(part, true).can_play();
-            part.can_play = can_play;
+            part.can_play = wanted && Plan::new(part, true).can_play();
             part.free_by = self.cells.bar(index.saturating_add(spare)).start;
         }
         self.parts = parts;
