@@ -1,6 +1,6 @@
-//! What grammar, filters and sampler together cost a token, beside the model's step: over music that
-//! random logits make in the encoding `grid`, and with no grammar, all tokens allowed. And what all but the
-//! model costs a token of songs of eight tracks of which nothing is asked, and of which all is.
+//! What grammar, filters and sampler together cost a token, beside a step of the default model: over music
+//! that random logits make in the encoding `grid`, and with no grammar, all tokens allowed. And what all but
+//! the model costs a token of songs of eight tracks of which nothing is asked, and of which all is.
 //!
 //! ```sh
 //! cargo bench -p famam-shared --bench sampling
@@ -9,10 +9,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+mod measure;
+#[path = "../tests/model/mod.rs"]
+mod model;
 #[path = "../tests/song/oracle.rs"]
 mod oracle;
 
 use famam_shared::encoding::{Encoding, Spec, Token, TokenSet, grid};
+use famam_shared::engine::{self, Choice};
 use famam_shared::generation::song::{Composer, Song, SongBar, SongTrack, compose};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Context;
@@ -20,13 +24,15 @@ use famam_shared::quantize;
 use famam_shared::sampling::{Biases, Candidates, Filter, Kinds, Repetition, Settings, Words};
 use famam_shared::score::Ticks;
 use famam_shared::theory::rules::{Hold, Limits};
+use measure::{default_model, median, timed};
 use oracle::Oracle;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 const TOKENS: usize = 20_000;
-/// A step of the model that a plugin plays by, in microseconds.
-const STEP: f64 = 860.0;
+/// Tokens that the default model has read where its step is measured, and steps whose median is taken.
+const CONTEXT: usize = 512;
+const STEPS: usize = 200;
 
 fn main() {
     let encoding = Spec::Grid(grid::Settings::default()).build(40);
@@ -52,6 +58,8 @@ fn main() {
         ..plain
     };
     let size = encoding.vocabulary_size();
+    let step = step();
+    println!("a step of the default model at context {CONTEXT}: {step:.0} microseconds");
     println!("vocabulary of {size} tokens, microseconds a token, mean of {TOKENS}, the least of 5");
     for (name, settings) in [("default", plain), ("all settings", all)] {
         for (tokens, free) in [("of the grammar", false), ("all tokens", true)] {
@@ -59,17 +67,34 @@ fn main() {
             let time = times.fold(f64::INFINITY, f64::min);
             println!("  {name}, {tokens}: {time:.1}");
             println!(
-                "figure | grammar, filters and sampler, {name}, {tokens} | {:.1} % of a step of 0.86 ms | below 5",
-                100.0 * time / STEP
+                "figure | grammar, filters and sampler, {name}, {tokens} | {} | below 5",
+                share(time, step)
             );
         }
     }
-    songs();
+    songs(step);
+}
+
+/// What a step of the default model takes on one thread, in microseconds.
+fn step() -> f64 {
+    let engine = engine::load(&default_model(), 1, Choice::Auto).expect("an engine");
+    let mut stream = engine.open(1, CONTEXT + STEPS).expect("a stream");
+    for piece in vec![1; CONTEXT].chunks(128) {
+        stream.run(&[piece]).expect("a prompt");
+    }
+    let times = (0..STEPS).map(|_| timed(|| stream.run(&[&[2]]).map(drop).expect("a step")).1);
+    1e3 * median(&times.collect::<Vec<_>>())
+}
+
+/// What `time` is of a `step`, both in microseconds.
+fn share(time: f64, step: f64) -> String {
+    let of = "of a step of the default model";
+    format!("{:.1} % {of}, {:.2} ms", 100.0 * time / step, step / 1e3)
 }
 
 /// Songs of eight tracks: free ones, and those that hold all that can be asked; new ones, and every other bar
 /// of each track between the others.
-fn songs() {
+fn songs(step: f64) {
     let multitrack = quantize::Settings {
         positions_per_bar: 48,
         ..quantize::Settings::default()
@@ -98,8 +123,8 @@ fn songs() {
                 let time = times.fold(f64::INFINITY, f64::min);
                 println!("  {what}: {time:.1}");
                 println!(
-                    "figure | all but the model, {what} | {:.1} % of a step of 0.86 ms | below 5",
-                    100.0 * time / STEP
+                    "figure | all but the model, {what} | {} | below 5",
+                    share(time, step)
                 );
             };
             report(format!("songs in {name}, {what}"), &new);

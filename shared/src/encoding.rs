@@ -585,7 +585,7 @@ impl Spec {
     }
 }
 
-/// Settings of an encoding that make no vocabulary.
+/// A setting that makes no sense: of an encoding, which has no vocabulary by it, or of sampling.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {value}: {expected}")]
 pub struct SettingsError {

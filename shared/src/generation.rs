@@ -18,111 +18,39 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use serde::{Deserialize, Serialize};
 
 use crate::architecture::Ends;
 use crate::encoding::{
-    self, BarContent, BarState, Bars, Conditioning, DecodeError, Encoding, Grammar, Kind,
-    SettingsError, Token, TokenSet,
+    self, BarContent, BarState, Bars, Conditioning, Encoding, Grammar, Token, TokenSet,
 };
-use crate::engine::{Engine, EngineError};
-use crate::instrument::Instrument;
+use crate::engine::Engine;
 use crate::sampling::{self, Biases, Candidates, Control, Words};
-use crate::score::{Metre, Note, Score};
+use crate::score::Score;
+use prompt::chords;
 use steer::Steer;
 
 mod beam;
 mod cache;
+mod draw;
 mod fill;
+mod prompt;
+mod request;
 mod retries;
 pub mod song;
 mod steer;
 
 pub use cache::Cache;
 pub use fill::fill_in;
+pub use prompt::PROMPT_CHUNK;
+pub use request::{GeneratedBar, GenerationError, Request};
 pub use retries::{GOOD_ENOUGH, Tried, Verdict, retry};
 
-/// Tokens that a prompt is run in at once; between two chunks it can be cancelled.
-pub const PROMPT_CHUNK: usize = 128;
 /// Tokens kept free at the context's end, so that a note that has begun can be finished.
 const RESERVE: usize = 8;
-
-/// What is asked of a [`Generator`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Request {
-    /// Genre and instruments; metre and tempo are those below.
-    pub conditioning: Conditioning,
-    /// Bars, at least 1.
-    pub bars: u32,
-    /// The metre of all of them (the nearest that the encoding has).
-    pub metre: Metre,
-    /// The tempo that the music is made for, in microseconds a quarter.
-    pub micros_per_quarter: u32,
-    /// The same request with the same seed gives the same notes.
-    pub seed: u64,
-    /// How tokens are drawn.
-    pub sampling: sampling::Settings,
-    /// Ends the piece with the bar in which this many tokens were drawn.
-    pub max_tokens: Option<usize>,
-}
-
-/// One bar that was generated.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GeneratedBar {
-    /// Its number, from 0.
-    pub index: u32,
-    /// Its metre.
-    pub metre: Metre,
-    /// Its tempo in microseconds a quarter, the nearest that the encoding has.
-    pub micros_per_quarter: u32,
-    /// Its tokens, from BAR on, as a body has them.
-    pub tokens: Vec<Token>,
-    /// Its notes; starts are counted from its bar line.
-    pub notes: Vec<(Instrument, Note)>,
-}
-
-/// Why generation ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerationError {
-    /// The engine failed.
-    #[error("generating bar {bar}: {source}")]
-    Engine {
-        /// The bar, from 0.
-        bar: u32,
-        /// What the engine said.
-        source: EngineError,
-    },
-    /// The bundle's encoding cannot be built.
-    #[error("the model's encoding cannot be used ({0}); export the model again")]
-    Settings(#[from] SettingsError),
-    /// A setting of sampling that makes no sense.
-    #[error("notes cannot be drawn so: {0}")]
-    Sampling(#[from] sampling::SettingsError),
-    /// A genre that the model does not know, or a head that its grammar refuses.
-    #[error("the request cannot be said to this model: {0}")]
-    Request(#[from] DecodeError),
-    /// [`fill_in`] was asked of an encoding that says each bar once.
-    #[error("this model cannot fill in bars: take one whose encoding is grid or mmm")]
-    Whole,
-    /// [`fill_in`] was asked for a bar in a window that is too long.
-    #[error(
-        "the window of bar {bar} is longer than the model's context: take a model with a longer one"
-    )]
-    Narrow {
-        /// The window's first bar, from 0.
-        bar: u32,
-    },
-    /// A song that this model cannot write.
-    #[error("writing a song: {0}")]
-    Song(#[from] song::SongError),
-    /// The caller asked it to stop.
-    #[error("cancelled")]
-    Cancelled,
-}
 
 /// An iterator over the bars of a request.
 pub struct Generator {
@@ -203,7 +131,8 @@ impl Generator {
         cancel: Arc<AtomicBool>,
         cache: Option<Cache>,
     ) -> Result<Self, GenerationError> {
-        request.sampling.check()?;
+        let sampling = request.sampling.check();
+        sampling.map_err(GenerationError::Sampling)?;
         let manifest = engine.manifest();
         let encoding = manifest.encoding.build(manifest.vocabulary.genres.len())?;
         let state = encoding.bar_state(request.metre, request.micros_per_quarter);
@@ -304,198 +233,9 @@ impl Generator {
         encoding::score_of(contents, self.encoding.quantize_settings())
     }
 
-    fn engine_error(&self, source: EngineError) -> GenerationError {
-        GenerationError::Engine {
-            bar: self.index,
-            source,
-        }
-    }
-
-    /// Runs `tokens` after what is in every row's cache.
-    fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
-        self.biases.read(&self.encoding.expand(tokens));
-        let free = self.freely(tokens);
-        let rows: Vec<&[Token]> = (0..self.conditionings.len())
-            .map(|row| match row % self.voices {
-                0 => tokens,
-                _ => &free,
-            })
-            .collect();
-        self.run(&rows)
-    }
-
-    /// What of these tokens is said where the conditions that guidance drives are not.
-    fn freely(&self, tokens: &[Token]) -> Vec<Token> {
-        let hides = self.request.sampling.guided.contains(Control::Chords);
-        let chords = chords(&*self.encoding);
-        let said = tokens
-            .iter()
-            .filter(|token| !hides || !chords.contains(*token));
-        said.copied().collect()
-    }
-
-    /// Runs tokens after what is in each row's cache; keeps the last ones' logits, guided.
-    fn run(&mut self, rows: &[&[Token]]) -> Result<(), GenerationError> {
-        let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
-        for begin in (0..longest).step_by(PROMPT_CHUNK) {
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(GenerationError::Cancelled);
-            }
-            let chunk = |row: &[Token]| begin.min(row.len())..(begin + PROMPT_CHUNK).min(row.len());
-            let chunks: Vec<&[Token]> = rows.iter().map(|row| &row[chunk(row)]).collect();
-            let read = self.cache.run(&chunks, &mut self.logits);
-            read.map_err(|source| self.engine_error(source))?;
-        }
-        for (sequence, row) in self
-            .logits
-            .chunks_mut(self.voices)
-            .zip((0..).step_by(self.voices))
-        {
-            if let [logits, free] = sequence
-                && !rows[row].is_empty()
-            {
-                sampling::guide(logits, free, self.request.sampling.guidance);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tokens in the fullest row's cache.
-    fn len(&self) -> usize {
-        self.cache.len()
-    }
-
-    /// Fills the cache anew: the head, the last `keep` windows, and the one that is being written.
-    /// What was struck before these is forgotten, so it ends here.
-    fn prompt(&mut self, keep: usize) -> Result<(), GenerationError> {
-        self.kept.drain(..self.kept.len() - keep);
-        self.bars.release_before(keep * self.window);
-        let body: Vec<Token> = self
-            .kept
-            .iter()
-            .chain([&self.current])
-            .flatten()
-            .copied()
-            .collect();
-        let first = self.state(self.index as usize - keep * self.window);
-        self.give(Conditioning {
-            metre: Some(first.metre),
-            tempo: Some(first.tempo),
-            ..self.conditionings[0]
-        });
-        let given = &self.conditionings[0];
-        let stream = self.encoding.begun_with(given, &body, first, 0);
-        let head = self.encoding.head(given).len();
-        let music = stream.and_then(|stream| stream.get(head..).map(<[Token]>::to_vec));
-        self.begin_with(&music.unwrap_or_default())
-    }
-
-    /// Has all sequences say these conditions from the next prompt on.
-    fn give(&mut self, conditioning: Conditioning) {
-        let free = self.request.sampling.guided.without(&conditioning);
-        for voices in self.conditionings.chunks_mut(self.voices) {
-            voices.fill(free);
-            voices[0] = conditioning;
-        }
-    }
-
-    /// Fills the cache anew: each row's head, and behind it `music`, nothing of which is merged yet.
-    fn begin_with(&mut self, music: &[Token]) -> Result<(), GenerationError> {
-        let free = self.freely(music);
-        let prompt = |(row, conditioning): (usize, &Conditioning)| {
-            let head = self.encoding.head(conditioning);
-            let stream = match row % self.voices {
-                0 => [&head[..], music].concat(),
-                _ => [&head[..], &free].concat(),
-            };
-            (self.encoding.merge(&stream).into_owned(), head.len())
-        };
-        let rows = self.conditionings.iter().enumerate();
-        let prompts: Vec<(Vec<Token>, usize)> = rows.map(prompt).collect();
-        self.biases.clear();
-        self.biases.read(music);
-        self.grammar = self.encoding.grammar();
-        prompts[0]
-            .0
-            .iter()
-            .try_for_each(|&token| self.grammar.accept(token))?;
-        let split = prompts
-            .iter()
-            .map(|(stream, head)| self.ends.split(stream, *head));
-        let (conditions, sequences): (Vec<_>, Vec<_>) = split.unzip();
-        let conditions = conditions.iter().map(|conditions| conditions.to_vec());
-        let mut sequences: Vec<&[Token]> = sequences.iter().map(|sequence| &**sequence).collect();
-        let begun = self.cache.begin(conditions.collect(), &sequences);
-        let begun = begun.map_err(|source| self.engine_error(source))?;
-        for (sequence, read) in sequences.iter_mut().zip(begun) {
-            *sequence = &sequence[read..];
-        }
-        self.run(&sequences)
-    }
-
-    /// The token that ends a window: the next one's BAR, or EOS behind a piece's last, which alone
-    /// has fewer bars than the others.
-    fn end(&self) -> Token {
-        let special = self.encoding.special();
-        match self.current_bars == self.window {
-            true => special.bar,
-            false => special.eos,
-        }
-    }
-
     /// What is in force in bar `index`.
     fn state(&self, index: usize) -> BarState {
         self.states[index.min(self.states.len() - 1)]
-    }
-
-    /// Draws the next token. A window that must end takes the first chance to.
-    fn draw(&mut self, must_end: bool) -> Option<Token> {
-        let only = self.offer(0, must_end);
-        if only.is_some() {
-            return only;
-        }
-        let class = |token| self.biases.words().class(token);
-        self.candidates.filter(&self.request.sampling, class);
-        self.candidates.draw(&mut self.rng)
-    }
-
-    /// The only token that may come next, or the candidates by the logits of `row`.
-    fn offer(&mut self, row: usize, must_end: bool) -> Option<Token> {
-        let (bar, end) = (self.encoding.special().bar, self.end());
-        self.grammar.allowed(&mut self.allowed);
-        if self.opened < self.current_bars && self.allowed.contains(bar) {
-            self.opened += 1;
-            return Some(bar);
-        }
-        let may_end = self.allowed.contains(end);
-        self.allowed.subtract(&self.excluded);
-        if may_end && end != bar {
-            self.allowed.remove(bar);
-            self.allowed.insert(end);
-        }
-        let lexicon = self.encoding.lexicon();
-        if let Some(steer) = &self.steer {
-            self.allowed.subtract(&self.merged);
-            steer.mask(lexicon, &mut self.allowed, !must_end);
-            steer.lean(lexicon, &mut self.logits[row]);
-        }
-        if must_end {
-            let mut endings = [end].into_iter().chain(self.endings.iter().copied());
-            let ending = endings.find(|&token| self.allowed.contains(token));
-            if ending.is_some() {
-                return ending;
-            }
-            self.allowed.subtract(&self.merged);
-        }
-        let (logits, biases) = (&self.logits[row], &self.biases);
-        match biases.is_empty() {
-            true => self.candidates.fill(logits, &self.allowed),
-            false => {
-                let moved = |token, logit| biases.moved(token, logit);
-                self.candidates.fill_by(logits, &self.allowed, moved);
-            }
-        }
-        None
     }
 
     /// Begins the next window, where it has not: its first BAR, and in a stream's first metre and tempo.
@@ -565,37 +305,6 @@ impl Generator {
         Ok(())
     }
 
-    /// Draws a window that has begun to its end, which it takes where the cache has `limit` tokens.
-    fn draw_window(&mut self, limit: usize) -> Result<(), GenerationError> {
-        loop {
-            if self.len() >= limit && !self.kept.is_empty() {
-                self.prompt(self.kept.len() / 2)?;
-            }
-            let spent = self
-                .request
-                .max_tokens
-                .is_some_and(|most| self.drawn >= most);
-            let must_end = spent || self.len() >= limit;
-            let opened = self.opened;
-            let Some(token) = self.draw(must_end) else {
-                break;
-            };
-            self.drawn += usize::from(self.opened == opened);
-            if token == self.end() && self.opened == opened {
-                self.ended = spent;
-                break;
-            }
-            self.grammar.accept(token)?;
-            if let Some(steer) = &mut self.steer {
-                steer.accept(self.encoding.lexicon(), token);
-            }
-            self.current
-                .extend_from_slice(&self.encoding.expand(&[token]));
-            self.append(&[token])?;
-        }
-        Ok(())
-    }
-
     /// The next bar whose notes have all ended.
     fn hand_out(&mut self) -> Option<GeneratedBar> {
         let content = self.bars.next()?;
@@ -629,11 +338,6 @@ impl Iterator for Generator {
             }
         }
     }
-}
-
-/// The tokens that say chords.
-fn chords(encoding: &dyn Encoding) -> std::ops::Range<Token> {
-    encoding.lexicon().run(Kind::Chord)
 }
 
 /// The random numbers of bar `index`: a stream of its own, so that a bar can be made again alone.

@@ -12,6 +12,8 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::SettingsError;
+
 mod biases;
 mod candidates;
 mod chain;
@@ -103,18 +105,6 @@ impl Default for Settings {
             beam: 0,
         }
     }
-}
-
-/// A setting that makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}: {expected}")]
-pub struct SettingsError {
-    /// The setting.
-    pub field: &'static str,
-    /// Its value.
-    pub value: String,
-    /// What would be right.
-    pub expected: &'static str,
 }
 
 /// Refuses a `value` outside of `range`, and one that is no number.

@@ -1,72 +1,27 @@
 //! What a composer leaves to the next: known music is read once, and no note changes by it.
 
+mod counting;
 mod model;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use famam_shared::encoding::Token;
-use famam_shared::engine::{Engine, EngineError, Lanes, Stream};
+use counting::Counting;
+use famam_shared::engine::{Engine, Lanes};
 use famam_shared::generation::song::{Composer, Song, SongBar, compose, compose_all};
 use famam_shared::generation::{Cache, GeneratedBar, GenerationError};
 use famam_shared::instrument::Instrument;
-use famam_shared::manifest::{Manifest, Precision};
+use famam_shared::manifest::Precision;
 use famam_shared::score::Ticks;
 use model::{choices, engine, rotary, small, weights};
-use ndarray::ArrayView3;
-
-/// An engine that counts the tokens that its streams run, padding too.
-struct Counting(Arc<dyn Engine>, Arc<AtomicUsize>);
-
-struct Counted(Box<dyn Stream>, Arc<AtomicUsize>);
-
-impl Engine for Counting {
-    fn manifest(&self) -> &Manifest {
-        self.0.manifest()
-    }
-    fn name(&self) -> String {
-        self.0.name()
-    }
-    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
-        let stream = self.0.open(batch, capacity)?;
-        Ok(Box::new(Counted(stream, self.1.clone())))
-    }
-}
-
-impl Stream for Counted {
-    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
-        let longest = tokens.iter().map(|row| row.len()).max();
-        let count = tokens.len() * longest.unwrap_or(0);
-        self.1.fetch_add(count, Ordering::Relaxed);
-        self.0.run(tokens)
-    }
-    fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
-        self.0.condition(conditions)
-    }
-    fn select(&mut self, rows: &[usize]) -> Result<(), EngineError> {
-        self.0.select(rows)
-    }
-    fn keep(&mut self, lengths: &[usize]) {
-        self.0.keep(lengths);
-    }
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-    fn len(&self, row: usize) -> usize {
-        self.0.len(row)
-    }
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 impl Counting {
     /// What `read` has the engine run.
     fn runs(&self, read: impl FnOnce()) -> usize {
-        let before = self.1.load(Ordering::Relaxed);
+        let before = self.tokens();
         read();
-        self.1.load(Ordering::Relaxed) - before
+        self.tokens() - before
     }
 
     /// A composer that has read what is known before its first bar.
@@ -87,7 +42,7 @@ fn what_is_known_is_read_once_and_changes_no_note() {
     for choice in choices() {
         for guidance in [1.0, 2.0] {
             let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
-            let engine = Counting(engine, Arc::default());
+            let engine = Counting::new(engine);
             let band = [128, 0, 33].map(|i| Instrument::new(i).unwrap());
             let mut song = Song::new(8, SongBar::default()).band(band.into_iter().collect());
             (song.genre, song.sampling.guidance) = (1, guidance);
@@ -167,7 +122,7 @@ fn lanes_that_are_left_are_run_no_more() {
     let t = small(rotary());
     for choice in choices() {
         let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
-        let engine = Counting(engine, Arc::default());
+        let engine = Counting::new(engine);
         let lanes = Lanes::new(&engine);
         let mut streams = [1, 2, 1, 1].map(|rows| Some(lanes.open(rows, 64).unwrap()));
         lanes.start().unwrap();

@@ -1,22 +1,20 @@
 //! What the generator promises, with a model that knows nothing: its logits are a hash of all the
 //! tokens in its cache, so that the notes show exactly what it was given.
 
+mod manifest;
 mod scores;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use famam_shared::architecture::{Activation, Positions, Transformer};
-use famam_shared::bands::Bands;
 use famam_shared::encoding::{Conditioning, Spec, Token, grid, mmm};
 use famam_shared::engine::{Engine, EngineError, Stream};
 use famam_shared::generation::{GenerationError, Generator, PROMPT_CHUNK, Request, fill_in};
 use famam_shared::instrument::{Instrument, InstrumentSet};
-use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
+use famam_shared::manifest::{Context, Manifest};
 use famam_shared::quantize::{self, quantize};
 use famam_shared::sampling;
 use famam_shared::score::{Metre, Note, Score, Ticks};
-use famam_shared::vocabulary::Vocabulary;
 use ndarray::{Array3, ArrayView3};
 
 /// What the model was asked, for all its streams.
@@ -118,42 +116,10 @@ fn oracle(context: Context) -> Oracle {
 }
 
 fn oracle_in(encoding: Spec, context: Context) -> Oracle {
-    let vocabulary = Vocabulary::new(["rock".to_owned(), "jazz".to_owned()]);
-    let size = encoding
-        .build(vocabulary.genres.len())
-        .unwrap()
-        .vocabulary_size();
-    let architecture = Architecture::Transformer(Transformer {
-        vocabulary: size,
-        layers: 1,
-        d_model: 4,
-        heads: 1,
-        kv_heads: 1,
-        d_ff: 4,
-        positions: Positions::Rotary { theta: 1e4 },
-        activation: Activation::Gelu,
-        tied: true,
-        embedding_scale: 1.0,
-        logit_scale: 1.0,
-        conditioning_scale: None,
-    });
-    let manifest = Manifest {
-        version: VERSION,
-        name: "oracle".to_owned(),
-        hash: String::new(),
-        encoding,
-        vocabulary,
-        bands: Bands::default(),
-        architecture,
-        precision: Precision::Fp32,
-        context,
-        state: Vec::new(),
-        sampling: sampling::Settings::default(),
-        provenance: Provenance::default(),
-    };
+    let manifest = manifest::manifest(encoding, &["rock", "jazz"], context);
     Oracle {
+        vocabulary: manifest.architecture.vocabulary(),
         manifest,
-        vocabulary: size,
         log: Arc::default(),
     }
 }

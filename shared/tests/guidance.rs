@@ -1,35 +1,18 @@
 //! Classifier-free guidance: what is drawn is what the formula says, and off costs nothing.
 
+mod counting;
 mod model;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use counting::Counting;
 use famam_shared::architecture::{Architecture, Lstm, Transformer};
 use famam_shared::encoding::{Conditioning, Token, TokenSet};
-use famam_shared::engine::{Engine, EngineError, Stream};
+use famam_shared::engine::Engine;
 use famam_shared::generation::{Generator, Request};
 use famam_shared::instrument::Instrument;
-use famam_shared::manifest::{Manifest, Precision};
+use famam_shared::manifest::Precision;
 use famam_shared::sampling::{self, Candidates, Control, Guided};
 use famam_shared::score::Metre;
 use model::{choices, engine, rotary, run, small, weights};
-
-/// An engine that counts the rows of its streams.
-struct Counting(Arc<dyn Engine>, AtomicUsize);
-
-impl Engine for Counting {
-    fn manifest(&self) -> &Manifest {
-        self.0.manifest()
-    }
-    fn name(&self) -> String {
-        self.0.name()
-    }
-    fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
-        self.1.fetch_add(batch, Ordering::Relaxed);
-        self.0.open(batch, capacity)
-    }
-}
 
 fn request(guidance: f32) -> Request {
     let band = [128, 0, 33].map(|i| Instrument::new(i).unwrap_or_default());
@@ -62,9 +45,9 @@ fn guidance_of_1_is_off_and_so_it_is_where_nothing_is_asked_for() {
     for choice in choices() {
         let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
         let counted = |request| {
-            let engine = Counting(engine.clone(), AtomicUsize::new(0));
+            let engine = Counting::new(engine.clone());
             let bars = generated(&engine, request);
-            (bars, engine.1.into_inner())
+            (bars, engine.rows())
         };
         let (plain, rows) = counted(request(1.0));
         assert_eq!(rows, 1, "no second row");

@@ -127,12 +127,14 @@ impl Piece {
         }
         self.begin(generator, start, from, &stream)?;
         for left in (0..count).rev() {
-            generator.take(begin, &mut stream)?;
+            stream.extend(generator.take(begin)?);
             if generator.request.sampling.beam > 0 {
                 let ends =
                     |generator: &Generator, token| generator.encoding.kind(token) == "fill end";
                 let end = generator.search_on(limit(left), &ends, &mut stream)?;
-                end.map_or(Ok(()), |end| generator.take(end, &mut stream))?;
+                if let Some(end) = end {
+                    stream.extend(generator.take(end)?);
+                }
                 continue;
             }
             loop {
@@ -141,7 +143,7 @@ impl Piece {
                     break;
                 };
                 generator.drawn += 1;
-                generator.take(token, &mut stream)?;
+                stream.extend(generator.take(token)?);
                 if generator.encoding.kind(token) == "fill end" {
                     break;
                 }
@@ -197,12 +199,6 @@ impl Piece {
 }
 
 impl Generator {
-    /// Whether as many tokens were drawn as may be.
-    fn is_spent(&self) -> bool {
-        let most = self.request.max_tokens;
-        most.is_some_and(|most| self.drawn >= most)
-    }
-
     /// Goes on as a beam search finds, up to a token that `closes`, which it gives back and does not take.
     fn search_on(
         &mut self,
@@ -214,15 +210,5 @@ impl Generator {
         let end = self.search(limit, closes)?;
         stream.append(&mut self.current);
         Ok(end)
-    }
-
-    /// Goes on with `token`, of which `stream` has what it was merged of.
-    fn take(&mut self, token: Token, stream: &mut Vec<Token>) -> Result<(), GenerationError> {
-        self.grammar.accept(token)?;
-        if let Some(steer) = &mut self.steer {
-            steer.accept(self.encoding.lexicon(), token);
-        }
-        stream.extend_from_slice(&self.encoding.expand(&[token]));
-        self.append(&[token])
     }
 }

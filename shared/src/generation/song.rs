@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::encoding::{Conditioning, Encoding, controls};
+use crate::encoding::{BarState, Conditioning, Encoding, controls};
 use crate::instrument::{Class, Instrument, InstrumentSet};
 use crate::quantize::{self, quantize};
 use crate::sampling;
@@ -94,9 +94,7 @@ impl SongTrack {
             least_filled: least_filled(instrument),
         }
     }
-}
 
-impl SongTrack {
     /// What the model is told: of a density that must hold the level in the middle, where no other was named.
     fn told(&self) -> controls::Track {
         let (first, last) = (*self.limits.density.start(), *self.limits.density.end());
@@ -289,8 +287,7 @@ impl Cells {
 
     /// Where the song ends.
     pub(super) fn end(&self) -> Ticks {
-        let behind = self.bar(self.song.length);
-        behind.start
+        self.bar(self.song.length).start
     }
 
     /// Whether a cell is wanted.
@@ -303,6 +300,12 @@ impl Cells {
                 Some(wanted) => wanted.contains(&(bar, instrument)),
                 None => bar >= self.known_bars || !self.known_band.contains(instrument),
             }
+    }
+
+    /// Whether any cell of a bar is wanted.
+    fn wants_any(&self, bar: u32) -> bool {
+        let mut tracks = self.song.tracks.iter();
+        tracks.any(|track| self.wants(bar, track.instrument))
     }
 
     /// The first of the bars of which all is wanted, where that is all that is.
@@ -352,6 +355,15 @@ impl Cells {
         notes
     }
 
+    /// The tracks of the known music with what stays of them.
+    fn known_tracks(&self) -> Vec<Track> {
+        let tracks = self.song.known.tracks.iter().map(|track| Track {
+            notes: self.kept(track).collect(),
+            ..track.clone()
+        });
+        tracks.collect()
+    }
+
     /// The song's first `bars` bars with what `tracks` play.
     fn score(&self, tracks: Vec<Track>, bars: u32) -> Score {
         let mut score = Score {
@@ -360,37 +372,27 @@ impl Cells {
             ..Score::default()
         };
         let stated = self.song.bars.len().min(bars as usize) as u32;
-        let mut before: Option<SongBar> = None;
+        let metre = |bar: SongBar| (bar.metre.numerator, bar.metre.denominator);
         for index in 0..stated {
-            let (at, state) = (self.bar(index).start, self.song.state(index));
-            let SongBar {
-                metre,
-                micros_per_quarter,
-            } = state;
-            let same = |last: Metre| {
-                (last.numerator, last.denominator) == (metre.numerator, metre.denominator)
-            };
-            if !before.is_some_and(|before| same(before.metre)) {
-                score.metres.push(Metre { at, ..metre });
+            let (bar, state) = (self.bar(index), self.song.state(index));
+            let before = index.checked_sub(1).map(|before| self.song.state(before));
+            if before.map(metre) != Some(metre(state)) {
+                score.metres.push(bar.metre);
             }
-            if before.is_none_or(|before| before.micros_per_quarter != micros_per_quarter) {
+            let micros_per_quarter = state.micros_per_quarter;
+            if before.map(|before| before.micros_per_quarter) != Some(micros_per_quarter) {
                 score.tempos.push(Tempo {
-                    at,
+                    at: bar.start,
                     micros_per_quarter,
                 });
             }
-            before = Some(state);
         }
         score
     }
 
     /// The first `bars` bars with what is known of them, as a model can be told it.
     fn known_score(&self, bars: u32, settings: &quantize::Settings) -> Score {
-        let known = self.song.known.tracks.iter().map(|track| Track {
-            notes: self.kept(track).collect(),
-            ..track.clone()
-        });
-        let frame = self.score(known.collect(), bars);
+        let frame = self.score(self.known_tracks(), bars);
         let (mut quantized, _) = quantize(&frame, settings);
         // A quantized score ends with its last note; the song goes on.
         for track in &mut quantized.tracks {
@@ -406,11 +408,7 @@ impl Cells {
     /// The whole song: what is known as it was, and `written`, whose notes are counted from the song's
     /// beginning.
     fn whole(&self, written: impl IntoIterator<Item = (Instrument, Note)>) -> Score {
-        let known = self.song.known.tracks.iter().map(|track| Track {
-            notes: self.kept(track).collect(),
-            ..track.clone()
-        });
-        let mut tracks: Vec<Track> = known.collect();
+        let mut tracks = self.known_tracks();
         for (instrument, note) in written {
             let known = tracks.iter().position(|t| t.instrument == instrument);
             let index = known.unwrap_or_else(|| {
@@ -433,7 +431,7 @@ impl Cells {
     }
 
     /// What is in force in each bar that [`Song::bars`] says, as tokens.
-    fn states(&self, encoding: &dyn Encoding) -> Vec<crate::encoding::BarState> {
+    fn states(&self, encoding: &dyn Encoding) -> Vec<BarState> {
         let bars = self.song.bars.iter();
         bars.map(|bar| encoding.bar_state(bar.metre, bar.micros_per_quarter))
             .collect()

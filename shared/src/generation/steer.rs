@@ -84,7 +84,11 @@ impl Steer {
             let (lengths, longest) = match track.instrument.is_drums() {
                 // A drum has no length, and takes a position.
                 true => (Ticks(position)..=Ticks(u32::MAX), Ticks(position)),
-                false => (said_lengths(&track.limits, settings), longest),
+                false => {
+                    let (first, last) = track.limits.lengths.clone().into_inner();
+                    let first = shortest(&track.limits, settings).unwrap_or(first);
+                    (first..=last, longest)
+                }
             };
             let limits = Limits {
                 lengths,
@@ -158,8 +162,7 @@ impl Steer {
             };
             part.enter(index, &self.bar, wanted, self.end, tones);
             let spare = part.quota.spare(self.longest_bars) + 1;
-            let can_play = wanted && Plan::new(part, true).can_play();
-            part.can_play = can_play;
+            part.can_play = wanted && Plan::new(part, true).can_play();
             part.free_by = self.cells.bar(index.saturating_add(spare)).start;
         }
         self.parts = parts;
@@ -285,10 +288,9 @@ pub(super) fn quota(cells: &Cells, track: &SongTrack, densities: &Densities) -> 
     )
 }
 
-/// The lengths that limits allow, from the shortest of them on that can be said.
-fn said_lengths(limits: &Limits, settings: &Settings) -> std::ops::RangeInclusive<Ticks> {
+/// The shortest length that can be said of those that limits allow, where any can.
+pub(super) fn shortest(limits: &Limits, settings: &Settings) -> Option<Ticks> {
     let durations = settings.durations().into_iter();
     let mut said = durations.map(|steps| Ticks(steps * settings.position()));
-    let shortest = said.find(|length| limits.lengths.contains(length));
-    shortest.unwrap_or(*limits.lengths.start())..=*limits.lengths.end()
+    said.find(|length| limits.lengths.contains(length))
 }

@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, Settings, SettingsError, within};
+use super::{Class, Settings, within};
+use crate::encoding::SettingsError;
 
 /// What holds for the tokens of one kind; where nothing is said, what holds for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Class, SettingsError, Words, within};
-use crate::encoding::{Kind, Token};
+use super::{Class, Words, within};
+use crate::encoding::{Kind, SettingsError, Token};
 
 /// How far back repetition is heard, in bars.
 const LAGS: [u32; 4] = [1, 2, 4, 8];

@@ -2,13 +2,12 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use famam_shared::architecture::{Activation, Positions, Transformer};
-use famam_shared::bands::Bands;
+#[path = "../manifest/mod.rs"]
+mod manifest;
+
 use famam_shared::encoding::{Spec, Token};
 use famam_shared::engine::{Engine, EngineError, Stream};
-use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
-use famam_shared::sampling;
-use famam_shared::vocabulary::Vocabulary;
+use famam_shared::manifest::{Context, Manifest};
 use ndarray::{Array3, ArrayView3};
 
 pub struct Hashing {
@@ -22,43 +21,14 @@ pub struct Hashing {
 
 impl Hashing {
     pub fn new(encoding: Spec, memory: usize, range: f32) -> Self {
-        let vocabulary = Vocabulary::new(["rock".to_owned()]);
-        let built = encoding.build(vocabulary.genres.len()).unwrap();
-        let size = built.vocabulary_size();
-        let architecture = Architecture::Transformer(Transformer {
-            vocabulary: size,
-            layers: 1,
-            d_model: 4,
-            heads: 1,
-            kv_heads: 1,
-            d_ff: 4,
-            positions: Positions::Rotary { theta: 1e4 },
-            activation: Activation::Gelu,
-            tied: true,
-            embedding_scale: 1.0,
-            logit_scale: 1.0,
-            conditioning_scale: None,
-        });
-        let manifest = Manifest {
-            version: VERSION,
-            name: "hashing".to_owned(),
-            hash: String::new(),
-            encoding,
-            vocabulary,
-            bands: Bands::default(),
-            architecture,
-            precision: Precision::Fp32,
-            context: Context {
-                tokens: 1024,
-                bars: 8,
-            },
-            state: Vec::new(),
-            sampling: sampling::Settings::default(),
-            provenance: Provenance::default(),
+        let context = Context {
+            tokens: 1024,
+            bars: 8,
         };
+        let manifest = manifest::manifest(encoding, &["rock"], context);
         Self {
+            vocabulary: manifest.architecture.vocabulary(),
             manifest,
-            vocabulary: size,
             memory,
             range,
         }

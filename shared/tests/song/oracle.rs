@@ -1,13 +1,12 @@
 //! A model that knows nothing: its logits are a hash of the tokens in its cache, with something on top for each
 //! kind of token.
 
-use famam_shared::architecture::{Activation, Positions, Transformer};
-use famam_shared::bands::Bands;
+#[path = "../manifest/mod.rs"]
+mod manifest;
+
 use famam_shared::encoding::{Spec, Token};
 use famam_shared::engine::{Engine, EngineError, Stream};
-use famam_shared::manifest::{Architecture, Context, Manifest, Precision, Provenance, VERSION};
-use famam_shared::sampling;
-use famam_shared::vocabulary::Vocabulary;
+use famam_shared::manifest::{Context, Manifest};
 use ndarray::{Array3, ArrayView3};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,42 +35,14 @@ impl Oracle {
 
     /// `above` by the kinds' names.
     pub fn new(encoding: Spec, context: Context, above: &dyn Fn(&str) -> f32) -> Self {
-        let vocabulary = Vocabulary::new(["rock".to_owned(), "jazz".to_owned()]);
-        let built = encoding.build(vocabulary.genres.len()).unwrap();
-        let size = built.vocabulary_size();
-        let architecture = Architecture::Transformer(Transformer {
-            vocabulary: size,
-            layers: 1,
-            d_model: 4,
-            heads: 1,
-            kv_heads: 1,
-            d_ff: 4,
-            positions: Positions::Rotary { theta: 1e4 },
-            activation: Activation::Gelu,
-            tied: true,
-            embedding_scale: 1.0,
-            logit_scale: 1.0,
-            conditioning_scale: None,
-        });
+        let manifest = manifest::manifest(encoding, &["rock", "jazz"], context);
+        let genres = manifest.vocabulary.genres.len();
+        let built = manifest.encoding.build(genres).unwrap();
+        let tokens = 0..built.vocabulary_size() as Token;
         Self {
-            above: (0..size as Token)
-                .map(|token| above(built.kind(token)))
-                .collect(),
+            above: tokens.map(|token| above(built.kind(token))).collect(),
             spent: Arc::default(),
-            manifest: Manifest {
-                version: VERSION,
-                name: "oracle".to_owned(),
-                hash: String::new(),
-                encoding,
-                vocabulary,
-                bands: Bands::default(),
-                architecture,
-                precision: Precision::Fp32,
-                context,
-                state: Vec::new(),
-                sampling: sampling::Settings::default(),
-                provenance: Provenance::default(),
-            },
+            manifest,
         }
     }
 }

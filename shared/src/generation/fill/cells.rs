@@ -176,7 +176,7 @@ impl Piece {
                 bar = Some(len);
             }
             generator.drawn += usize::from(drawn);
-            generator.take(token, &mut stream)?;
+            stream.extend(generator.take(token)?);
             if begins && generator.request.sampling.beam > 0 {
                 found = generator.search_on(limit, &closes, &mut stream)?;
             }

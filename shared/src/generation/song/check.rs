@@ -1,12 +1,15 @@
 //! Whether what is asked of a song can be done.
 
+use std::ops::RangeInclusive;
+
 use super::{Cells, Song, SongTrack};
 use crate::encoding::Spec;
-use crate::generation::steer::quota;
+use crate::generation::steer::{quota, shortest};
 use crate::instrument::Instrument;
 use crate::quantize::{MAX_BARS, Settings};
+use crate::score::Ticks;
 use crate::theory::Pitches;
-use crate::theory::rules::Hold;
+use crate::theory::rules::{Hold, Limits};
 
 /// Why a song cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +117,7 @@ pub(super) fn check(song: &Song, spec: &Spec) -> Result<(), SongError> {
         if before.iter().any(|other| other.instrument == instrument) {
             return Err(SongError::Twice(instrument));
         }
-        if !grid && track.limits.rests != super::Limits::default().rests {
+        if !grid && track.limits.rests != Limits::default().rests {
             return Err(SongError::Rests(instrument));
         }
         limits(track, settings)?;
@@ -133,6 +136,7 @@ fn limits(track: &SongTrack, settings: &Settings) -> Result<(), SongError> {
             expected,
         })
     };
+    let ticks = |of: &RangeInclusive<Ticks>| format!("{} to {} ticks", of.start().0, of.end().0);
     if limits.pitches.is_empty() || *limits.pitches.start() > 127 {
         let value = format!("{:?}", limits.pitches);
         return wrong(
@@ -150,28 +154,17 @@ fn limits(track: &SongTrack, settings: &Settings) -> Result<(), SongError> {
         );
     }
     if limits.rests.is_empty() {
-        let value = format!(
-            "{} to {} ticks",
-            limits.rests.start().0,
-            limits.rests.end().0
-        );
-        return wrong("rests", value, "expected the shortest and the longest");
+        let expected = "expected the shortest and the longest";
+        return wrong("rests", ticks(&limits.rests), expected);
     }
     if !(0.0..=1.0).contains(&track.least_filled) {
         let expected = "expected the share of its cells that are not empty at least, 0 to 1";
         return wrong("least_filled", track.least_filled.to_string(), expected);
     }
-    let position = settings.position();
-    let mut said = settings
-        .durations()
-        .into_iter()
-        .map(|steps| steps * position);
-    let lengths = limits.lengths.start().0..=limits.lengths.end().0;
-    if !said.any(|length| lengths.contains(&length)) && !track.instrument.is_drums() {
-        let value = format!("{} to {} ticks", lengths.start(), lengths.end());
+    if shortest(limits, settings).is_none() && !track.instrument.is_drums() {
         return wrong(
             "lengths",
-            value,
+            ticks(&limits.lengths),
             "expected the shortest and the longest, with a length between them that the model has",
         );
     }

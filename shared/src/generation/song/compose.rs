@@ -166,12 +166,7 @@ impl Composer {
             while self.taken < self.done {
                 let index = self.taken as u32;
                 self.taken += 1;
-                if !cells
-                    .song
-                    .tracks
-                    .iter()
-                    .any(|track| wants(index, track.instrument))
-                {
+                if !cells.wants_any(index) {
                     continue;
                 }
                 let tokens = piece.bars[index as usize].clone();
@@ -369,9 +364,7 @@ impl Cells {
     fn tell_chords(&self, lexicon: &Lexicon, bars: &mut [Vec<Token>]) {
         let chords = lexicon.run(Kind::Chord);
         for (index, bar) in (0..).zip(bars) {
-            let mut tracks = self.song.tracks.iter();
-            let wanted = tracks.any(|track| self.wants(index, track.instrument));
-            if let Some(chord) = self.chord(index).filter(|_| wanted) {
+            if let Some(chord) = self.chord(index).filter(|_| self.wants_any(index)) {
                 let said = bar.iter_mut().filter(|token| chords.contains(&**token));
                 said.for_each(|token| *token = chords.start + chord.index());
             }

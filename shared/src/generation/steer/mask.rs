@@ -20,13 +20,13 @@ impl Steer {
         if let Some(pitch) = self.pending {
             return self.mask_durations(lexicon, pitch, allowed);
         }
-        let chord = lexicon.run(Kind::Chord).zip(0u16..);
-        let asked = chord.filter(|(_, index)| self.chord.is_some_and(|c| c.index() == *index));
-        for (token, _) in asked {
-            if allowed.contains(token) {
-                allowed.clear();
-                return allowed.insert(token);
-            }
+        let mut chords = lexicon.run(Kind::Chord);
+        let asked = self
+            .chord
+            .and_then(|chord| chords.nth(chord.index().into()));
+        if let Some(chord) = asked.filter(|&chord| allowed.contains(chord)) {
+            allowed.clear();
+            return allowed.insert(chord);
         }
         let velocities = lexicon.run(Kind::Velocity);
         if !self.by_cell && velocities.clone().any(|token| allowed.contains(token)) {

@@ -222,14 +222,11 @@ impl Part {
         if room == u32::MAX || longest == u32::MAX {
             return true;
         }
-        let position = self
-            .longest
-            .0
-            .saturating_add(longest)
-            .saturating_sub(self.step);
+        // A note and the rest behind it, at the longest: that much farther with each.
+        let turn = self.longest.0.saturating_add(longest);
+        let turn = turn.saturating_sub(self.step);
         let times = room / u32::from(*self.limits.polyphony.start()).max(1);
-        let covered =
-            u64::from(end.0) + u64::from(longest) + u64::from(times) * u64::from(position);
+        let covered = u64::from(end.0) + u64::from(longest) + u64::from(times) * u64::from(turn);
         covered >= u64::from(self.end.0)
     }
 }
