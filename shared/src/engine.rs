@@ -13,6 +13,7 @@ mod rows;
 mod rten;
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use ndarray::ArrayView3;
 
@@ -20,7 +21,7 @@ use crate::bundle::Bundle;
 use crate::encoding::Token;
 use crate::manifest::Manifest;
 
-pub use lanes::Lanes;
+pub use lanes::{Lanes, alone};
 pub use library::find as find_onnxruntime;
 pub use ort::environment as onnxruntime;
 
@@ -34,6 +35,10 @@ pub trait Engine: Send + Sync {
     fn fallback(&self) -> Option<&str> {
         None
     }
+    /// So many streams may well be run at once, each on a thread of the caller's.
+    fn side_by_side(&self) -> usize {
+        1
+    }
     /// A new cache for `batch` sequences, empty, for at most `capacity` tokens in each.
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError>;
 }
@@ -44,6 +49,11 @@ pub trait Stream: Send {
     /// and returns the logits `[batch, time, vocabulary]`, valid at `[row, i]` for `i < tokens[row].len()`.
     /// After an error the rows are as they were, unless [`EngineError::Lost`] says that they are empty.
     fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError>;
+    /// As [`Stream::run`], of a stream that is run together with others: pending until these have asked for a run,
+    /// too.
+    fn poll_run(&mut self, tokens: &[&[Token]]) -> Poll<Result<ArrayView3<'_, f32>, EngineError>> {
+        Poll::Ready(self.run(tokens))
+    }
     /// What each row is conditioned on from here on, where the model adds that to every token
     /// ([`Ends::split`]); nothing before this is called. Without effect on other models.
     ///

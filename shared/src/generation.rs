@@ -27,7 +27,7 @@ use crate::architecture::Ends;
 use crate::encoding::{
     self, BarContent, BarState, Bars, Conditioning, Encoding, Grammar, Token, TokenSet,
 };
-use crate::engine::Engine;
+use crate::engine::{Engine, alone};
 use crate::sampling::{self, Biases, Candidates, Control, Words};
 use crate::score::Score;
 use prompt::chords;
@@ -239,7 +239,7 @@ impl Generator {
     }
 
     /// Begins the next window, where it has not: its first BAR, and in a stream's first metre and tempo.
-    fn begin(&mut self) -> Result<(), GenerationError> {
+    async fn begin(&mut self) -> Result<(), GenerationError> {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
@@ -259,7 +259,7 @@ impl Generator {
         }
         if !self.started {
             self.started = true;
-            return self.prompt(self.kept.len());
+            return self.prompt(self.kept.len()).await;
         }
         let most = match self.window {
             1 => self.context.bars,
@@ -267,25 +267,26 @@ impl Generator {
             bars => (self.context.bars / bars).max(2),
         };
         if self.kept.len() >= most {
-            return self.prompt(self.kept.len() / 2);
+            return self.prompt(self.kept.len() / 2).await;
         }
         let stated = self.current.clone();
         stated
             .iter()
             .try_for_each(|&token| self.grammar.accept(token))?;
-        self.append(&stated)
+        self.append(&stated).await
     }
 
     /// Writes one window to its end, up to the next BAR.
-    fn window(&mut self) -> Result<(), GenerationError> {
-        self.begin()?;
+    async fn window(&mut self) -> Result<(), GenerationError> {
+        self.begin().await?;
         // Beside the note that has begun, what the other bars of a track need at least.
         let reserve = RESERVE + 3 * (self.current_bars - 1);
         let limit = self.context.tokens.saturating_sub(reserve);
         match self.request.sampling.beam {
-            0 => self.draw_window(limit)?,
+            0 => self.draw_window(limit).await?,
             _ => {
-                self.search(limit, &|generator, token| token == generator.end())?;
+                self.search(limit, &|generator, token| token == generator.end())
+                    .await?;
             }
         }
         let tokens = std::mem::take(&mut self.current);
@@ -303,6 +304,22 @@ impl Generator {
             self.bars.finish();
         }
         Ok(())
+    }
+
+    /// Writes up to the next bar that can be handed out.
+    async fn next_bar(&mut self) -> Option<Result<GeneratedBar, GenerationError>> {
+        loop {
+            if let Some(bar) = self.hand_out() {
+                return Some(Ok(bar));
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(error) = self.window().await {
+                self.ended = true;
+                return Some(Err(error));
+            }
+        }
     }
 
     /// The next bar whose notes have all ended.
@@ -325,18 +342,7 @@ impl Iterator for Generator {
     type Item = Result<GeneratedBar, GenerationError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(bar) = self.hand_out() {
-                return Some(Ok(bar));
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(error) = self.window() {
-                self.ended = true;
-                return Some(Err(error));
-            }
-        }
+        alone(self.next_bar())
     }
 }
 

@@ -3,6 +3,7 @@
 mod counting;
 mod model;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -124,24 +125,24 @@ fn lanes_that_are_left_are_run_no_more() {
         let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
         let engine = Counting::new(engine);
         let lanes = Lanes::new(&engine);
-        let mut streams = [1, 2, 1, 1].map(|rows| Some(lanes.open(rows, 64).unwrap()));
-        lanes.start().unwrap();
-        (streams[0], streams[2]) = (None, None);
-        let [_, Some(two), _, Some(one)] = &mut streams else {
-            panic!("two lanes are left");
-        };
-        let ran = engine.runs(|| {
-            std::thread::scope(|scope| {
-                scope.spawn(|| two.run(&[&[1], &[2]]).map(drop).unwrap());
-                one.run(&[&[3]]).unwrap();
-            });
+        // Each of some rows, and how often it runs.
+        let streams = [(1, 0), (2, 1), (1, 0), (1, 3)];
+        let streams = streams.map(|(rows, runs)| (lanes.open(rows, 64).unwrap(), rows, runs));
+        let writers = streams.map(async |(mut stream, rows, runs)| {
+            for token in 1..=runs {
+                let token = [token];
+                let tokens = vec![&token[..]; rows];
+                poll_fn(|_| stream.poll_run(&tokens).map(|ran| ran.map(drop)))
+                    .await
+                    .unwrap();
+            }
+            (0..rows).map(|row| stream.len(row)).collect::<Vec<_>>()
         });
-        assert_eq!(ran, 3);
-        assert_eq!([two.len(0), two.len(1), one.len(0)], [1; 3]);
-        streams[1] = None;
-        let one = streams[3].as_mut().unwrap();
-        assert_eq!(engine.runs(|| assert!(one.run(&[&[4]]).is_ok())), 1);
-        assert_eq!(one.len(0), 2);
+        let mut lengths = Vec::new();
+        let ran = engine.runs(|| lengths = lanes.write(writers).unwrap());
+        assert_eq!(lengths, [vec![0], vec![1, 1], vec![0], vec![3]]);
+        // A token of each of three rows, then of the one that is left.
+        assert_eq!(ran, 3 + 1 + 1);
     }
 }
 

@@ -1,31 +1,25 @@
-//! Several writers on one stream: each has rows of its own and a thread of its own, and all rows are run
-//! together, which costs far less than each by itself.
+//! Several writers on one stream: each has rows of its own, and all rows are run together, which costs far less
+//! than each by itself.
 //!
-//! A writer that asks for a run waits for those that have not asked yet; the last one to ask runs them all.
-//! So none needs to know of the others, and who is done takes its leave, and its rows with it.
+//! A writer is a future that waits where it asks for a run. When all wait, all that was asked is run, and they go
+//! on. So none needs to know of the others, and who is done takes its leave, and its rows with it.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use ndarray::{Array3, ArrayView3, s};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::{Engine, EngineError, Stream};
 use crate::encoding::Token;
 use crate::manifest::Manifest;
 
-/// An engine whose streams are the lanes of one stream of another engine. All are opened before [`Lanes::start`],
-/// and run on a thread each.
+/// An engine whose streams are the lanes of one stream of another engine. All are opened before [`Lanes::write`].
 pub struct Lanes<'e> {
     engine: &'e dyn Engine,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// Somebody ran all lanes, or left.
-    changed: Condvar,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -51,20 +45,51 @@ struct LaneState {
 impl<'e> Lanes<'e> {
     /// Without lanes yet.
     pub fn new(engine: &'e dyn Engine) -> Self {
-        let shared = Arc::default();
-        Self { engine, shared }
+        let state = Arc::default();
+        Self { engine, state }
     }
 
-    /// Opens the stream of all lanes.
+    /// Opens the stream of all lanes and runs what `writers` ask of theirs until all are done; what they gave.
     ///
     /// # Errors
     /// What the engine cannot open.
-    pub fn start(&self) -> Result<(), EngineError> {
-        let mut state = self.shared.state.lock();
-        let rows = state.count();
-        state.stream = Some(self.engine.open(rows, state.capacity)?);
-        Ok(())
+    pub fn write<T>(
+        &self,
+        writers: impl IntoIterator<Item = impl Future<Output = T>>,
+    ) -> Result<Vec<T>, EngineError> {
+        {
+            let mut state = self.state.lock();
+            let rows = state.count();
+            state.stream = Some(self.engine.open(rows, state.capacity)?);
+        }
+        let mut writers: Vec<_> = writers.into_iter().map(|w| Some(Box::pin(w))).collect();
+        let mut done: Vec<Option<T>> = writers.iter().map(|_| None).collect();
+        while writers.iter().any(Option::is_some) {
+            for (writer, done) in writers.iter_mut().zip(&mut done) {
+                let Some(waiting) = writer else { continue };
+                if let Poll::Ready(written) = waiting.as_mut().poll(&mut idle()) {
+                    *done = Some(written);
+                    // Its lane is left.
+                    *writer = None;
+                }
+            }
+            self.state.lock().run_all();
+        }
+        Ok(done.into_iter().flatten().collect())
     }
+}
+
+/// What a writer gives whose stream is its own, so that it never waits.
+pub fn alone<T>(writer: impl Future<Output = T>) -> T {
+    match pin!(writer).poll(&mut idle()) {
+        Poll::Ready(written) => written,
+        Poll::Pending => unreachable!("only the writers of `Lanes` wait for one another"),
+    }
+}
+
+/// Nobody has to be woken: all writers are asked in turn.
+fn idle() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }
 
 impl Engine for Lanes<'_> {
@@ -81,7 +106,7 @@ impl Engine for Lanes<'_> {
     }
 
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
-        let mut state = self.shared.state.lock();
+        let mut state = self.state.lock();
         if state.stream.is_some() {
             let why = "its stream has started without this lane".to_owned();
             return Err(failed("open a lane", why));
@@ -96,7 +121,7 @@ impl Engine for Lanes<'_> {
             has_left: false,
         });
         Ok(Box::new(Lane {
-            shared: self.shared.clone(),
+            state: self.state.clone(),
             index: state.lanes.len() - 1,
             batch,
             logits: Array3::default([0; 3]),
@@ -143,11 +168,9 @@ impl State {
         }
     }
 
-    /// Runs what all lanes that are left have asked for, if all have.
+    /// Runs what the lanes have asked for, if any has.
     fn run_all(&mut self) {
-        let all = |lane: &LaneState| lane.has_left || lane.asked.is_some();
-        let any = self.lanes.iter().any(|lane| lane.asked.is_some());
-        if !any || !self.lanes.iter().all(all) {
+        if self.lanes.iter().all(|lane| lane.asked.is_none()) {
             return;
         }
         self.close_ranks();
@@ -172,7 +195,7 @@ impl State {
 
 /// Rows of the stream that one writer has.
 struct Lane {
-    shared: Arc<Shared>,
+    state: Arc<Mutex<State>>,
     index: usize,
     /// Rows that it has.
     batch: usize,
@@ -181,34 +204,40 @@ struct Lane {
 }
 
 impl Stream for Lane {
-    fn run(&mut self, tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+    fn run(&mut self, _tokens: &[&[Token]]) -> Result<ArrayView3<'_, f32>, EngineError> {
+        Err(failed(
+            "run its rows",
+            "they are run with all others'".to_owned(),
+        ))
+    }
+
+    fn poll_run(&mut self, tokens: &[&[Token]]) -> Poll<Result<ArrayView3<'_, f32>, EngineError>> {
         if tokens.len() != self.batch {
-            return Err(EngineError::Batch {
+            return Poll::Ready(Err(EngineError::Batch {
                 batch: self.batch,
                 rows: tokens.len(),
-            });
+            }));
         }
         if tokens.iter().all(|row| row.is_empty()) {
-            return Err(EngineError::NoToken);
+            return Poll::Ready(Err(EngineError::NoToken));
         }
-        let mut state = self.shared.state.lock();
-        let asked = tokens.iter().map(|row| row.to_vec()).collect();
-        state.lanes[self.index].asked = Some(asked);
-        let ran = loop {
-            state.run_all();
-            if let Some(ran) = state.lanes[self.index].ran.take() {
-                break ran;
+        let mut state = self.state.lock();
+        let lane = &mut state.lanes[self.index];
+        match lane.ran.take() {
+            None => {
+                lane.asked = Some(tokens.iter().map(|row| row.to_vec()).collect());
+                Poll::Pending
             }
-            self.shared.changed.wait(&mut state);
-        };
-        drop(state);
-        self.shared.changed.notify_all();
-        self.logits = ran.map_err(|why| failed("run its rows", why))?;
-        Ok(self.logits.view())
+            Some(Ok(logits)) => {
+                self.logits = logits;
+                Poll::Ready(Ok(self.logits.view()))
+            }
+            Some(Err(why)) => Poll::Ready(Err(failed("run its rows", why))),
+        }
     }
 
     fn condition(&mut self, conditions: &[&[Token]]) -> Result<(), EngineError> {
-        let mut state = self.shared.state.lock();
+        let mut state = self.state.lock();
         let own = conditions.iter().map(|row| row.to_vec()).collect();
         state.lanes[self.index].conditions = own;
         let State { lanes, stream, .. } = &mut *state;
@@ -228,7 +257,7 @@ impl Stream for Lane {
                 rows: row + 1,
             });
         }
-        let mut state = self.shared.state.lock();
+        let mut state = self.state.lock();
         let mut all: Vec<usize> = (0..state.count()).collect();
         let own = state.lanes[self.index].rows.clone();
         for (row, from) in own.clone().zip(rows) {
@@ -239,7 +268,7 @@ impl Stream for Lane {
     }
 
     fn keep(&mut self, lengths: &[usize]) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.state.lock();
         let mut all = vec![usize::MAX; state.count()];
         all[state.lanes[self.index].rows.clone()].copy_from_slice(lengths);
         if let Some(stream) = &mut state.stream {
@@ -252,7 +281,7 @@ impl Stream for Lane {
     }
 
     fn len(&self, row: usize) -> usize {
-        let state = self.shared.state.lock();
+        let state = self.state.lock();
         let stream = state.stream.as_ref();
         let first = state.lanes[self.index].rows.start;
         stream.map_or(0, |stream| stream.len(first + row))
@@ -263,12 +292,9 @@ impl Stream for Lane {
     }
 }
 
-/// The others no longer wait for it.
+/// Its rows are run no more.
 impl Drop for Lane {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        state.lanes[self.index].has_left = true;
-        drop(state);
-        self.shared.changed.notify_all();
+        self.state.lock().lanes[self.index].has_left = true;
     }
 }

@@ -77,6 +77,10 @@ impl Engine for Native {
         NAME.to_owned()
     }
 
+    fn side_by_side(&self) -> usize {
+        self.shared.threads
+    }
+
     fn open(&self, batch: usize, capacity: usize) -> Result<Box<dyn Stream>, EngineError> {
         let shared = self.shared.clone();
         Ok(Box::new(NativeStream {
@@ -97,6 +101,21 @@ struct NativeStream {
     /// What threads compute in.
     parts: Vec<Part>,
     logits: Array3<f32>,
+}
+
+impl NativeStream {
+    /// Has the sequences be copies of these.
+    fn take(&mut self, rows: &[usize]) {
+        let mut all = std::mem::take(&mut self.sequences);
+        let taken = rows.iter().enumerate().map(|(to, row)| {
+            // Where none needs it any more it need not be copied.
+            match rows[to + 1..].contains(row) {
+                true => all[*row].clone(),
+                false => std::mem::take(&mut all[*row]),
+            }
+        });
+        self.sequences = taken.collect();
+    }
 }
 
 impl Stream for NativeStream {
@@ -168,19 +187,13 @@ impl Stream for NativeStream {
 
     fn reorder(&mut self, rows: &[usize]) -> Result<(), EngineError> {
         self.rows.reorder(rows)?;
-        self.sequences = rows
-            .iter()
-            .map(|&row| self.sequences[row].clone())
-            .collect();
+        self.take(rows);
         Ok(())
     }
 
     fn select(&mut self, rows: &[usize]) -> Result<(), EngineError> {
         self.rows = self.rows.select(rows)?;
-        self.sequences = rows
-            .iter()
-            .map(|&row| self.sequences[row].clone())
-            .collect();
+        self.take(rows);
         Ok(())
     }
 

@@ -76,13 +76,13 @@ struct Follower {
 impl Generator {
     /// Writes a window that has begun, or a part of one, to its end, which it takes where the cache has `limit` tokens.
     /// What it writes is what is being written then, without the token that ends it, which it gives back.
-    pub(super) fn search(
+    pub(super) async fn search(
         &mut self,
         limit: usize,
-        closes: Closes,
+        closes: Closes<'_>,
     ) -> Result<Option<Token>, GenerationError> {
         while 2 * self.len() >= limit && !self.kept.is_empty() {
-            self.prompt(self.kept.len() / 2)?;
+            self.prompt(self.kept.len() / 2).await?;
         }
         let width = usize::from(self.request.sampling.beam);
         let most = self.request.max_tokens.unwrap_or(usize::MAX);
@@ -135,7 +135,7 @@ impl Generator {
             if next.is_empty() {
                 break;
             }
-            self.run_each(&next)?;
+            self.run_each(&next).await?;
             live = next;
         }
         let (found, sequence) = match best {
@@ -202,7 +202,7 @@ impl Generator {
     }
 
     /// Runs the last token of each hypothesis in its sequence.
-    fn run_each(&mut self, live: &[Hypothesis]) -> Result<(), GenerationError> {
+    async fn run_each(&mut self, live: &[Hypothesis]) -> Result<(), GenerationError> {
         let mut rows: Vec<&[Token]> = vec![&[]; self.conditionings.len()];
         let last = |hypothesis: &Hypothesis| hypothesis.tokens.last().copied();
         let free = live
@@ -214,7 +214,7 @@ impl Generator {
             rows.fill(free);
             rows[0] = &hypothesis.tokens[hypothesis.tokens.len().saturating_sub(1)..];
         }
-        self.run(&rows)
+        self.run(&rows).await
     }
 
     /// Has what was found be what is being written; with it the piece may have as many tokens as it can. Gives back

@@ -5,10 +5,10 @@ use crate::encoding::Token;
 
 impl Generator {
     /// Draws a window that has begun to its end, which it takes where the cache has `limit` tokens.
-    pub(super) fn draw_window(&mut self, limit: usize) -> Result<(), GenerationError> {
+    pub(super) async fn draw_window(&mut self, limit: usize) -> Result<(), GenerationError> {
         loop {
             if self.len() >= limit && !self.kept.is_empty() {
-                self.prompt(self.kept.len() / 2)?;
+                self.prompt(self.kept.len() / 2).await?;
             }
             let spent = self.is_spent();
             let must_end = spent || self.len() >= limit;
@@ -21,7 +21,7 @@ impl Generator {
                 self.ended = spent;
                 break;
             }
-            let said = self.take(token)?;
+            let said = self.take(token).await?;
             self.current.extend(said);
         }
         Ok(())
@@ -34,12 +34,12 @@ impl Generator {
     }
 
     /// Goes on with `token`; gives back what it was merged of.
-    pub(super) fn take(&mut self, token: Token) -> Result<Vec<Token>, GenerationError> {
+    pub(super) async fn take(&mut self, token: Token) -> Result<Vec<Token>, GenerationError> {
         self.grammar.accept(token)?;
         if let Some(steer) = &mut self.steer {
             steer.accept(self.encoding.lexicon(), token);
         }
-        self.append(&[token])?;
+        self.append(&[token]).await?;
         Ok(self.encoding.expand(&[token]).into_owned())
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use super::beam::Closes;
 use super::{GenerationError, Generator, RESERVE, Request, bar_rng};
 use crate::encoding::{Body, Conditioning, Token};
-use crate::engine::Engine;
+use crate::engine::{Engine, alone};
 use crate::instrument::Instrument;
 use crate::quantize::quantize;
 use crate::score::Score;
@@ -54,10 +54,10 @@ pub fn fill_in(
         body,
     };
     match window {
-        None => piece.fill_cells(&mut generator, open)?,
+        None => alone(piece.fill_cells(&mut generator, open))?,
         Some(window) => {
             for start in (0..piece.bars.len()).step_by(window) {
-                piece.fill(&mut generator, start, window, open)?;
+                alone(piece.fill(&mut generator, start, window, open))?;
             }
         }
     }
@@ -90,7 +90,7 @@ impl Piece {
     }
 
     /// Fills in the window that begins with bar `start`.
-    fn fill(
+    async fn fill(
         &mut self,
         generator: &mut Generator,
         start: usize,
@@ -125,15 +125,15 @@ impl Piece {
         if generator.encoding.merge(&stream).len() > limit(count) {
             return Err(GenerationError::Narrow { bar: start as u32 });
         }
-        self.begin(generator, start, from, &stream)?;
+        self.begin(generator, start, from, &stream).await?;
         for left in (0..count).rev() {
-            stream.extend(generator.take(begin)?);
+            stream.extend(generator.take(begin).await?);
             if generator.request.sampling.beam > 0 {
                 let ends =
                     |generator: &Generator, token| generator.encoding.kind(token) == "fill end";
-                let end = generator.search_on(limit(left), &ends, &mut stream)?;
+                let end = generator.search_on(limit(left), &ends, &mut stream).await?;
                 if let Some(end) = end {
-                    stream.extend(generator.take(end)?);
+                    stream.extend(generator.take(end).await?);
                 }
                 continue;
             }
@@ -143,7 +143,7 @@ impl Piece {
                     break;
                 };
                 generator.drawn += 1;
-                stream.extend(generator.take(token)?);
+                stream.extend(generator.take(token).await?);
                 if generator.encoding.kind(token) == "fill end" {
                     break;
                 }
@@ -171,7 +171,7 @@ impl Piece {
     }
 
     /// Makes ready to draw bars from `start` on behind `stream`, which begins with bar `from`.
-    fn begin(
+    async fn begin(
         &self,
         generator: &mut Generator,
         start: usize,
@@ -181,7 +181,8 @@ impl Piece {
         generator.index = start as u32;
         generator.rng = bar_rng(generator.request.seed, generator.index);
         generator.give(self.conditioning(from));
-        generator.begin_with(&stream[self.head(generator, from)..])
+        let head = self.head(generator, from);
+        generator.begin_with(&stream[head..]).await
     }
 
     /// Has the bars of `range` play what `said` says.
@@ -200,14 +201,14 @@ impl Piece {
 
 impl Generator {
     /// Goes on as a beam search finds, up to a token that `closes`, which it gives back and does not take.
-    fn search_on(
+    async fn search_on(
         &mut self,
         limit: usize,
-        closes: Closes,
+        closes: Closes<'_>,
         stream: &mut Vec<Token>,
     ) -> Result<Option<Token>, GenerationError> {
         self.current.clear();
-        let end = self.search(limit, closes)?;
+        let end = self.search(limit, closes).await?;
         stream.append(&mut self.current);
         Ok(end)
     }

@@ -12,7 +12,7 @@ pub const PROMPT_CHUNK: usize = 128;
 
 impl Generator {
     /// Runs `tokens` after what is in every row's cache.
-    pub(super) fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
+    pub(super) async fn append(&mut self, tokens: &[Token]) -> Result<(), GenerationError> {
         self.biases.read(&self.encoding.expand(tokens));
         let free = self.freely(tokens);
         let rows: Vec<&[Token]> = (0..self.conditionings.len())
@@ -21,7 +21,7 @@ impl Generator {
                 _ => &free,
             })
             .collect();
-        self.run(&rows)
+        self.run(&rows).await
     }
 
     /// What of these tokens is said where the conditions that guidance drives are not.
@@ -35,7 +35,7 @@ impl Generator {
     }
 
     /// Runs tokens after what is in each row's cache; keeps the last ones' logits, guided.
-    pub(super) fn run(&mut self, rows: &[&[Token]]) -> Result<(), GenerationError> {
+    pub(super) async fn run(&mut self, rows: &[&[Token]]) -> Result<(), GenerationError> {
         let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
         for begin in (0..longest).step_by(PROMPT_CHUNK) {
             if self.cancel.load(Ordering::Relaxed) {
@@ -43,7 +43,7 @@ impl Generator {
             }
             let chunk = |row: &[Token]| begin.min(row.len())..(begin + PROMPT_CHUNK).min(row.len());
             let chunks: Vec<&[Token]> = rows.iter().map(|row| &row[chunk(row)]).collect();
-            let read = self.cache.run(&chunks, &mut self.logits);
+            let read = self.cache.run(&chunks, &mut self.logits).await;
             read.map_err(|source| self.engine_error(source))?;
         }
         for (sequence, row) in self
@@ -67,7 +67,7 @@ impl Generator {
 
     /// Fills the cache anew: the head, the last `keep` windows, and the one that is being written.
     /// What was struck before these is forgotten, so it ends here.
-    pub(super) fn prompt(&mut self, keep: usize) -> Result<(), GenerationError> {
+    pub(super) async fn prompt(&mut self, keep: usize) -> Result<(), GenerationError> {
         self.kept.drain(..self.kept.len() - keep);
         self.bars.release_before(keep * self.window);
         let body: Vec<Token> = self
@@ -87,7 +87,7 @@ impl Generator {
         let stream = self.encoding.begun_with(given, &body, first, 0);
         let head = self.encoding.head(given).len();
         let music = stream.and_then(|stream| stream.get(head..).map(<[Token]>::to_vec));
-        self.begin_with(&music.unwrap_or_default())
+        self.begin_with(&music.unwrap_or_default()).await
     }
 
     /// Has all sequences say these conditions from the next prompt on.
@@ -100,7 +100,7 @@ impl Generator {
     }
 
     /// Fills the cache anew: each row's head, and behind it `music`, nothing of which is merged yet.
-    pub(super) fn begin_with(&mut self, music: &[Token]) -> Result<(), GenerationError> {
+    pub(super) async fn begin_with(&mut self, music: &[Token]) -> Result<(), GenerationError> {
         let free = self.freely(music);
         let prompt = |(row, conditioning): (usize, &Conditioning)| {
             let head = self.encoding.head(conditioning);
@@ -130,7 +130,7 @@ impl Generator {
         for (sequence, read) in sequences.iter_mut().zip(begun) {
             *sequence = &sequence[read..];
         }
-        self.run(&sequences)
+        self.run(&sequences).await
     }
 
     pub(super) fn engine_error(&self, source: EngineError) -> GenerationError {

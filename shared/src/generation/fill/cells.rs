@@ -29,13 +29,13 @@ struct Filled {
 
 impl Piece {
     /// Fills in all wanted cells.
-    pub(super) fn fill_cells(
+    pub(super) async fn fill_cells(
         &mut self,
         generator: &mut Generator,
-        open: Open,
+        open: Open<'_>,
     ) -> Result<(), GenerationError> {
         let mut done = 0;
-        while let Some(end) = self.fill_next(generator, done, open)? {
+        while let Some(end) = self.fill_next(generator, done, open).await? {
             done = end;
         }
         Ok(())
@@ -43,11 +43,11 @@ impl Piece {
 
     /// Fills in the first wanted cells from bar `done` on, as many as fit; the bar up to which nothing is
     /// wanted then. `None` where nothing was.
-    pub(in crate::generation) fn fill_next(
+    pub(in crate::generation) async fn fill_next(
         &mut self,
         generator: &mut Generator,
         done: usize,
-        open: Open,
+        open: Open<'_>,
     ) -> Result<Option<usize>, GenerationError> {
         // The numbers of bars are what a clip that goes on has no use for.
         let numbers = generator.encoding.lexicon().run(Kind::At);
@@ -59,7 +59,7 @@ impl Piece {
         let mut room = [context / ROOM, 0].into_iter();
         let span = room.find_map(|room| self.span(generator, begin, room, open));
         let span = span.ok_or(GenerationError::Narrow { bar: begin as u32 })?;
-        self.fill_span(generator, begin, span, open).map(Some)
+        self.fill_span(generator, begin, span, open).await.map(Some)
     }
 
     /// The first bar from `from` on that has a wanted cell.
@@ -130,12 +130,12 @@ impl Piece {
     }
 
     /// Fills in what is wanted from bar `begin` on, seeing the bars of `span`; the bar up to which it was.
-    fn fill_span(
+    async fn fill_span(
         &mut self,
         generator: &mut Generator,
         begin: usize,
         span: Range<usize>,
-        open: Open,
+        open: Open<'_>,
     ) -> Result<usize, GenerationError> {
         let filled = self.filled(generator, begin, span.clone(), open);
         let (mut stream, kind) = (filled.tokens, |token: &Token| {
@@ -148,7 +148,7 @@ impl Piece {
         stream.truncate(behind + 1);
         let context = generator.context.tokens;
         let limit = context.saturating_sub(RESERVE + LEAST * filled.count);
-        self.begin(generator, begin, span.start, &stream)?;
+        self.begin(generator, begin, span.start, &stream).await?;
         if let Some(steer) = &mut generator.steer {
             (steer.behind, steer.first) = (true, span.start as u32);
         }
@@ -176,9 +176,9 @@ impl Piece {
                 bar = Some(len);
             }
             generator.drawn += usize::from(drawn);
-            stream.extend(generator.take(token)?);
+            stream.extend(generator.take(token).await?);
             if begins && generator.request.sampling.beam > 0 {
-                found = generator.search_on(limit, &closes, &mut stream)?;
+                found = generator.search_on(limit, &closes, &mut stream).await?;
             }
         }
         let head = self.head(generator, span.start);

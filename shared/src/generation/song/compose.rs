@@ -10,7 +10,7 @@ use std::thread::ScopedJoinHandle;
 
 use super::{Cells, Song, check};
 use crate::encoding::{Conditioning, Kind, Lexicon, Token};
-use crate::engine::{Engine, Lanes};
+use crate::engine::{Engine, Lanes, alone};
 use crate::generation::fill::{Piece, bars};
 use crate::generation::steer::Steer;
 use crate::generation::{Cache, GeneratedBar, GenerationError, Generator, Request, bar_rng};
@@ -141,7 +141,7 @@ impl Composer {
     pub fn prepare(&mut self) -> Result<(), GenerationError> {
         match self.piece.is_some() || self.generator.started {
             true => Ok(()),
-            false => self.generator.begin(),
+            false => alone(self.generator.begin()),
         }
     }
 
@@ -155,8 +155,24 @@ impl Composer {
         self.generator.tokens_drawn()
     }
 
+    /// The next bar.
+    async fn next_bar(&mut self) -> Option<Result<GeneratedBar, GenerationError>> {
+        if self.piece.is_none() {
+            return self.generator.next_bar().await;
+        }
+        match self.next_filled().await {
+            Ok(bar) => bar.map(Ok),
+            Err(error) => {
+                // What is half written is no use.
+                self.piece = None;
+                self.generator.ended = true;
+                Some(Err(error))
+            }
+        }
+    }
+
     /// The next bar of what is filled in.
-    fn next_filled(&mut self) -> Result<Option<GeneratedBar>, GenerationError> {
+    async fn next_filled(&mut self) -> Result<Option<GeneratedBar>, GenerationError> {
         let Some(piece) = &mut self.piece else {
             return Ok(None);
         };
@@ -183,7 +199,10 @@ impl Composer {
                     tokens,
                 }));
             }
-            match piece.fill_next(&mut self.generator, self.done, &wants)? {
+            match piece
+                .fill_next(&mut self.generator, self.done, &wants)
+                .await?
+            {
                 Some(end) => self.done = end,
                 None => return Ok(None),
             }
@@ -214,18 +233,7 @@ impl Iterator for Composer {
     type Item = Result<GeneratedBar, GenerationError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.piece {
-            None => self.generator.next(),
-            Some(_) => match self.next_filled() {
-                Ok(bar) => bar.map(Ok),
-                Err(error) => {
-                    // What is half written is no use.
-                    self.piece = None;
-                    self.generator.ended = true;
-                    Some(Err(error))
-                }
-            },
-        }
+        alone(self.next_bar())
     }
 }
 
@@ -241,10 +249,11 @@ pub fn compose(
     cancel: Arc<AtomicBool>,
 ) -> Result<Score, GenerationError> {
     let attempt = Attempt::new(engine, song, &cancel)?;
-    attempt.finish(engine, &cancel, &|_, _| ())
+    alone(attempt.finish(engine, &cancel, &|_, _| ()))
 }
 
-/// Several songs at once, each as [`compose`] writes it: their tokens are run together, on a thread for each.
+/// Several songs at once, each as [`compose`] writes it: their tokens are run together, on as
+/// many threads as the engine can do with.
 ///
 /// # Errors
 /// Of the first song that fails.
@@ -266,39 +275,57 @@ pub type Seen<'a> = dyn Fn(usize, &GeneratedBar, usize) + Sync + 'a;
 /// As [`compose_all`].
 pub fn compose_watched(
     engine: &dyn Engine,
-    mut songs: Vec<Song>,
+    songs: Vec<Song>,
     cancel: Arc<AtomicBool>,
     seen: &Seen,
 ) -> Result<Vec<Score>, GenerationError> {
-    if songs.len() == 1 {
-        let attempt = songs.pop().map(|song| Attempt::new(engine, song, &cancel));
-        let attempt = attempt.transpose()?.into_iter();
-        let seen = |bar: &GeneratedBar, drawn| seen(0, bar, drawn);
-        let scores = attempt.map(|attempt| attempt.finish(engine, &cancel, &seen));
-        return scores.collect();
-    }
-    let lanes = Lanes::new(engine);
-    let attempts = songs.into_iter();
-    let attempts = attempts.map(|song| Attempt::new(&lanes, song, &cancel));
-    let attempts: Vec<Attempt> = attempts.collect::<Result<_, _>>()?;
-    if attempts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let started = lanes.start();
-    started.map_err(|source| GenerationError::Engine { bar: 0, source })?;
+    let groups = engine.side_by_side().clamp(1, songs.len().max(1));
+    let size = songs.len().div_ceil(groups).max(1);
+    let mut rest = songs.into_iter().enumerate();
+    let groups = std::iter::from_fn(|| {
+        let group: Vec<(usize, Song)> = rest.by_ref().take(size).collect();
+        (!group.is_empty()).then_some(group)
+    });
+    let groups: Vec<_> = groups.collect();
     std::thread::scope(|scope| {
-        let (lanes, cancel) = (&lanes, &cancel);
-        let start = |(index, attempt): (usize, Attempt)| {
-            let seen = move |bar: &GeneratedBar, drawn| seen(index, bar, drawn);
-            scope.spawn(move || attempt.finish(lanes, cancel, &seen))
-        };
-        let threads: Vec<_> = attempts.into_iter().enumerate().map(start).collect();
+        let cancel = &cancel;
+        let write = move |group| compose_group(engine, group, cancel, seen);
+        let mut groups = groups.into_iter();
+        let own = groups.next();
+        let others = groups.map(|group| scope.spawn(move || write(group)));
+        let others: Vec<ScopedJoinHandle<_>> = others.collect();
+        let own = own.map(write);
         let join = |thread: ScopedJoinHandle<_>| match thread.join() {
-            Ok(score) => score,
+            Ok(scores) => scores,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        threads.into_iter().map(join).collect()
+        let groups = own.into_iter().chain(others.into_iter().map(join));
+        let groups = groups.collect::<Result<Vec<Vec<Score>>, _>>()?;
+        Ok(groups.into_iter().flatten().collect())
     })
+}
+
+/// Songs whose tokens are run together, with their numbers.
+fn compose_group(
+    engine: &dyn Engine,
+    songs: Vec<(usize, Song)>,
+    cancel: &Arc<AtomicBool>,
+    seen: &Seen,
+) -> Result<Vec<Score>, GenerationError> {
+    let lanes = Lanes::new(engine);
+    let attempt = |(index, song)| Ok((index, Attempt::new(&lanes, song, cancel)?));
+    let attempts = songs.into_iter().map(attempt);
+    let attempts: Vec<(usize, Attempt)> = attempts.collect::<Result<_, GenerationError>>()?;
+    let writers = attempts.into_iter().map(|(index, attempt)| {
+        let lanes = &lanes;
+        async move {
+            let seen = |bar: &GeneratedBar, drawn| seen(index, bar, drawn);
+            attempt.finish(lanes, cancel, &seen).await
+        }
+    });
+    let written = lanes.write(writers);
+    let written = written.map_err(|source| GenerationError::Engine { bar: 0, source })?;
+    written.into_iter().collect()
 }
 
 /// A song that is tried.
@@ -323,7 +350,7 @@ impl Attempt {
     }
 
     /// Tries until every track plays that must.
-    fn finish(
+    async fn finish(
         self,
         engine: &dyn Engine,
         cancel: &Arc<AtomicBool>,
@@ -336,7 +363,7 @@ impl Attempt {
         let mut attempt = Try::default();
         loop {
             let mut written: Vec<(Instrument, Note)> = Vec::new();
-            while let Some(bar) = composer.next() {
+            while let Some(bar) = composer.next_bar().await {
                 let bar = bar?;
                 seen(&bar, composer.tokens_drawn());
                 let start = cells.bar(bar.index).start;
