@@ -234,7 +234,8 @@ impl<'a> Plan<'a> {
         Ok((by.into_iter().map(track).collect(), Some(wanted)))
     }
 
-    /// The key and the chords. Where chords are drawn for no key, it is drawn as well.
+    /// The key and the chords, which are moved to that of the place. Where chords are drawn for no key, it is drawn
+    /// as well.
     #[expect(clippy::type_complexity, reason = "as a song has them")]
     fn harmony(
         &self,
@@ -246,20 +247,22 @@ impl<'a> Plan<'a> {
         let Some(asked) = self.options.chords.as_ref().or(style.chords.as_ref()) else {
             return Ok((key, None));
         };
+        let moved = |chords: Progression| match place.key {
+            Some(key) => chords.in_key(key.scale.tonality()),
+            None => chords,
+        };
         let one = match &asked.which {
-            Which::Written(text) => {
-                let written = Progression::parse(text, key.map(|key| key.scale))?;
-                match place.key {
-                    Some(key) => written.in_key(key.scale.tonality()),
-                    None => written,
-                }
-            }
+            Which::Written(text) => match text.parse() {
+                Ok(symbols) => moved(symbols),
+                // Numerals are of the place's key as they stand.
+                Err(_) => Progression::parse(text, key.map(|key| key.scale))?,
+            },
             Which::Found => {
                 let known = self.known.as_ref();
                 let known = known.ok_or(GenerateError::NothingKnown {
                     flag: "--chords from",
                 })?;
-                Progression::of_score(&known.score, &known.bars)?
+                moved(Progression::of_score(&known.score, &known.bars)?)
             }
             Which::Drawn => {
                 let drawn = draw(seed, Draw::Key, controls::KEYS) as u16;

@@ -7,6 +7,7 @@ use famam_shared::score::{Note, Ticks};
 use famam_shared::theory::Scale;
 
 use crate::grid_model;
+use crate::known::write_known;
 use crate::program::*;
 
 #[test]
@@ -118,6 +119,25 @@ fn sets_are_in_folders_by_kind() {
                 pitched(&score).all(|note| tones.contains(note.pitch)),
                 "{key}"
             );
+        }
+    }
+    // Chords of each key: those that a file plays, those that are written, numerals.
+    write_known(here);
+    for (asked, minor, major) in [
+        ("--continue mine.mid --chords from", "Am F C G", "F#m D A E"),
+        (
+            "--instruments piano --chords 'Am F C G'",
+            "Am F C G",
+            "F#m D A E",
+        ),
+        ("--instruments piano --chords 'ii V'", "Bm E", "Bm E"),
+    ] {
+        let request = "--all-keys --bars 1 --seed 3 --output-dir out";
+        let told = said(here, &format!("{request} {asked}"));
+        for (key, chords) in [("A minor", minor), ("A major", major)] {
+            let line = told.lines().find(|line| line.contains(&format!("{key},")));
+            let of = line.and_then(|line| line.rsplit(", ").next());
+            assert_eq!(of, Some(chords), "{asked} {key}");
         }
     }
     grid_model::write(&here.join("grid.onnx"));

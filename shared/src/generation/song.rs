@@ -287,7 +287,8 @@ impl Cells {
 
     /// Where the song ends.
     pub(super) fn end(&self) -> Ticks {
-        self.bar(self.song.length).start
+        let behind = self.bar(self.song.length);
+        behind.start
     }
 
     /// Whether a cell is wanted.
