@@ -31,7 +31,6 @@ const VARIATIONS: u64 = 8;
 const VARIED: u32 = 4;
 
 fn main() {
-    if std::env::var("ONLY").is_ok() { let (_, bundle) = measure::bundle_asked(); let e = engine::load(&bundle, 2, Choice::Native).unwrap(); variations(&*e).unwrap(); return; }
     let (name, bundle) = measure::bundle_asked();
     println!("{name}; load {}", load());
     for choice in [Choice::Native, Choice::Ort, Choice::Rten] {

@@ -1,7 +1,8 @@
 //! Engines: what runs a bundle's step graph.
 //!
-//! Two stand behind one small trait: ONNX Runtime ([`ort`]), loaded at run time, and [`rten`], pure
-//! Rust, compiled in. An [`Engine`] is a loaded model, shared by all; a [`Stream`] is one cache.
+//! Three stand behind one small trait: Famam's own (`native`), which runs Transformers several times as fast as
+//! the others and on x86-64 alone; ONNX Runtime ([`ort`]), loaded at run time; and [`rten`], pure Rust, compiled
+//! in. An [`Engine`] is a loaded model, shared by all; a [`Stream`] is one cache.
 
 mod lanes;
 mod library;

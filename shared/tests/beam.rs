@@ -286,7 +286,7 @@ fn a_beam_fills_in_what_is_open() {
 
 /// Rows that went on from others have the logits of rows that were given the same tokens at once.
 fn assert_reordered<A: Clone + Into<Architecture>>(model: &A, precision: Precision) {
-    for choice in model::choices() {
+    for choice in model::choices_of(model) {
         let engine = model::engine(model, &model::weights(model, 1), precision, 1, choice);
         let prompts: Vec<Vec<Token>> = (0..4)
             .map(|row| model::tokens(model, 130 + 20 * row, row as u64))

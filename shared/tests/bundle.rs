@@ -364,7 +364,7 @@ fn missing_and_misshapen_weights_are_named() {
 fn streams_refuse_what_is_not_theirs() {
     let bundle = Bundle::read(&file()).expect("a bundle");
     let vocabulary = bundle.manifest.architecture.vocabulary();
-    for choice in model::choices() {
+    for choice in model::choices_of(&bundle.manifest.architecture) {
         let engine = engine::load(&bundle, 1, choice).expect("an engine");
         assert!(engine.open(0, 10).is_err() && engine.open(1, 0).is_err());
         assert!(
@@ -391,5 +391,6 @@ fn streams_refuse_what_is_not_theirs() {
         .expect("an engine")
         .fallback()
         .is_some();
-    assert_eq!(fallback, engine::find_onnxruntime().is_err());
+    let native = model::choices_of(&bundle.manifest.architecture).contains(&Choice::Native);
+    assert_eq!(fallback, !native && engine::find_onnxruntime().is_err());
 }

@@ -85,7 +85,7 @@ fn is_a_model(file: &[u8]) -> bool {
     let Ok(bundle) = Bundle::read(file) else {
         return false;
     };
-    for choice in model::choices() {
+    for choice in model::choices_of(&bundle.manifest.architecture) {
         let Ok(engine) = engine::load(&bundle, 1, choice) else {
             continue;
         };

@@ -15,7 +15,7 @@ use famam_shared::generation::{Cache, GeneratedBar, GenerationError};
 use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Precision;
 use famam_shared::score::Ticks;
-use model::{choices, engine, rotary, small, weights};
+use model::{choices_of, engine, rotary, small, weights};
 
 impl Counting {
     /// What `read` has the engine run.
@@ -40,7 +40,7 @@ fn bars(composer: &mut Composer) -> Vec<GeneratedBar> {
 #[test]
 fn what_is_known_is_read_once_and_changes_no_note() {
     let t = small(rotary());
-    for choice in choices() {
+    for choice in choices_of(&t) {
         for guidance in [1.0, 2.0] {
             let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
             let engine = Counting::new(engine);
@@ -91,7 +91,7 @@ fn what_is_known_is_read_once_and_changes_no_note() {
 #[test]
 fn songs_that_are_written_together_are_those_that_are_written_one_by_one() {
     let t = small(rotary());
-    for choice in choices() {
+    for choice in choices_of(&t) {
         let engine = engine(&t, &weights(&t, 1), Precision::Int8, 2, choice);
         let band = [128, 0, 33].map(|i| Instrument::new(i).unwrap());
         let mut songs: Vec<Song> = (0..6)
@@ -121,7 +121,7 @@ fn songs_that_are_written_together_are_those_that_are_written_one_by_one() {
 #[test]
 fn lanes_that_are_left_are_run_no_more() {
     let t = small(rotary());
-    for choice in choices() {
+    for choice in choices_of(&t) {
         let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
         let engine = Counting::new(engine);
         let lanes = Lanes::new(&engine);
@@ -149,7 +149,7 @@ fn lanes_that_are_left_are_run_no_more() {
 #[test]
 fn songs_that_are_written_together_are_cancelled_together() {
     let t = small(rotary());
-    for choice in choices() {
+    for choice in choices_of(&t) {
         let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
         let song = Song::new(2000, SongBar::default());
         let cancel: Arc<AtomicBool> = Arc::default();

@@ -9,7 +9,7 @@ use famam_shared::architecture::{Architecture, Lstm, Rwkv, Transformer};
 use famam_shared::encoding::{PAD, Token};
 use famam_shared::engine::{Engine, EngineError};
 use famam_shared::manifest::Precision;
-use model::{Weights, choices, engine, medium, reference, relative, rotary, run, small, tokens};
+use model::{Weights, choices_of, engine, medium, reference, relative, rotary, run, small, tokens};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -72,7 +72,7 @@ fn engines<A: Clone + Into<Architecture>>(
     precision: Precision,
     claim: impl Fn(&str, Arc<dyn Engine>),
 ) {
-    for choice in choices() {
+    for choice in choices_of(model) {
         let engine = engine(model, weights, precision, 2, choice);
         claim(&engine.name(), engine.clone());
     }

@@ -29,7 +29,7 @@ fn song(engine: &dyn Engine, length: u32, seed: u64) -> Song {
 #[test]
 fn a_seed_has_the_same_notes_however_they_are_computed() {
     let bundle = bundle();
-    for choice in [Choice::Ort, Choice::Rten] {
+    for choice in [Choice::Native, Choice::Ort, Choice::Rten] {
         let load = |threads| engine::load(&bundle, threads, choice);
         let (one, four) = match (load(1), load(4)) {
             (Ok(one), Ok(four)) => (one, four),

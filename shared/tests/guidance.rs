@@ -12,7 +12,7 @@ use famam_shared::instrument::Instrument;
 use famam_shared::manifest::Precision;
 use famam_shared::sampling::{self, Candidates, Control, Guided};
 use famam_shared::score::Metre;
-use model::{choices, engine, rotary, run, small, weights};
+use model::{choices_of, engine, rotary, run, small, weights};
 
 fn request(guidance: f32) -> Request {
     let band = [128, 0, 33].map(|i| Instrument::new(i).unwrap_or_default());
@@ -42,7 +42,7 @@ fn generated(engine: &dyn Engine, request: Request) -> Vec<Vec<Token>> {
 #[test]
 fn guidance_of_1_is_off_and_so_it_is_where_nothing_is_asked_for() {
     let t = small(rotary());
-    for choice in choices() {
+    for choice in choices_of(&t) {
         let engine = engine(&t, &weights(&t, 1), Precision::Int8, 1, choice);
         let counted = |request| {
             let engine = Counting::new(engine.clone());
@@ -69,7 +69,7 @@ fn guidance_of_1_is_off_and_so_it_is_where_nothing_is_asked_for() {
 /// The likeliest token by the formula, over logits that two streams of their own give, of which the second lacks
 /// what is `guided`.
 fn assert_formula<A: Clone + Into<Architecture>>(model: &A, precision: Precision, guided: Guided) {
-    for choice in choices() {
+    for choice in choices_of(model) {
         let engine = engine(model, &weights(model, 1), precision, 1, choice);
         let guidance = 3.0;
         let request = Request {

@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         };
         for threads in [1, 2] {
-            let engine = engine::load(&bundle, threads, Choice::Ort)?;
+            let engine = engine::load(&bundle, threads, Choice::Auto)?;
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
                 ours.push(generate(&*engine, shape.vocabulary)?);

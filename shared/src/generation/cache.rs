@@ -2,7 +2,8 @@
 //!
 //! Music that begins as the last did goes on from where the two part, so that what is known of a song is
 //! read once, however often the rest of it is asked for. That changes no note where an engine's logits do
-//! not depend on how a prompt is cut: in 8 bits on both engines, in 32 bits on ONNX Runtime.
+//! not depend on how a prompt is cut: in 8 bits on all engines, in 32 bits on
+//! Famam's own and ONNX Runtime.
 
 use std::future::poll_fn;
 

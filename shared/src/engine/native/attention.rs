@@ -1,7 +1,7 @@
 //! Causal attention over the keys and values that a sequence has, in floats.
 
 use super::elementwise::softmax;
-use super::isa::{Isa, LANES, Lanes, Sums, for_each_isa};
+use super::isa::{Halves, Isa, LANES, Lanes, Register, for_each_isa};
 
 /// Blocks of keys whose scores are summed at once.
 const BLOCKS: usize = 4;
@@ -11,31 +11,76 @@ const QUERIES: usize = 4;
 const PARTS: usize = 4;
 
 /// Keys and values of one key/value head, of one sequence.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Head {
     /// `[slots / 16, width]`: of 16 slots one element after the other.
-    keys: Vec<Lanes>,
+    keys: Cells,
     /// `[slots, width / 16]`.
-    values: Vec<Lanes>,
+    values: Cells,
+}
+
+/// Numbers in memory.
+#[derive(Clone)]
+enum Cells {
+    Floats(Vec<Lanes>),
+    /// In 16 bits, half as much to read: what models in 8 bits do not tell from floats.
+    Halves(Vec<Halves>),
+}
+
+/// The greatest number of 16 bits.
+const GREATEST: f32 = 65_504.0;
+
+impl Cells {
+    /// Makes room for `count` of them.
+    fn reserve(&mut self, count: usize) {
+        match self {
+            Self::Floats(all) if all.len() < count => all.resize(count, Lanes::ZERO),
+            Self::Halves(all) if all.len() < count => all.resize(count, Halves::default()),
+            Self::Floats(_) | Self::Halves(_) => {}
+        }
+    }
 }
 
 impl Head {
+    /// An empty one, in 16 bits or in floats.
+    pub(super) fn new(halves: bool) -> Self {
+        let cells = || match halves {
+            true => Cells::Halves(Vec::new()),
+            false => Cells::Floats(Vec::new()),
+        };
+        let (keys, values) = (cells(), cells());
+        Self { keys, values }
+    }
+
     /// Writes the key and the value of position `slot`.
-    pub(super) fn store(&mut self, slot: usize, key: &[f32], value: &[f32]) {
-        let (block, lane) = (slot / LANES * key.len(), slot % LANES);
-        if self.keys.len() < block + key.len() {
-            self.keys.resize(block + key.len(), Lanes::ZERO);
-        }
-        for (keys, element) in self.keys[block..].iter_mut().zip(key) {
-            keys[lane] = *element;
-        }
-        let width = value.len().div_ceil(LANES);
-        if self.values.len() < (slot + 1) * width {
-            self.values.resize((slot + 1) * width, Lanes::ZERO);
-        }
-        let values = &mut self.values[slot * width..][..width];
-        for (lanes, elements) in values.iter_mut().zip(value.chunks(LANES)) {
+    pub(super) fn store(&mut self, isa: Isa, slot: usize, key: &[f32], value: &[f32]) {
+        let (width, parts) = (key.len(), value.len().div_ceil(LANES));
+        let (block, lane, first) = (slot / LANES * width, slot % LANES, slot * parts);
+        self.keys.reserve(block + width);
+        self.values.reserve(first + parts);
+        let lanes = |elements: &[f32]| {
+            let mut lanes = Lanes::ZERO;
             lanes.0[..elements.len()].copy_from_slice(elements);
+            lanes
+        };
+        for (part, (key, value)) in key.chunks(LANES).zip(value.chunks(LANES)).enumerate() {
+            let (at, count) = (block + part * LANES, key.len());
+            match (&mut self.keys, &mut self.values) {
+                (Cells::Floats(keys), Cells::Floats(values)) => {
+                    let keys = keys[at..][..count].iter_mut();
+                    keys.zip(key).for_each(|(keys, key)| keys[lane] = *key);
+                    values[first + part] = lanes(value);
+                }
+                (Cells::Halves(keys), Cells::Halves(values)) => {
+                    let mut halves = Halves::default();
+                    halve::<1>(isa, &lanes(key), &mut halves);
+                    let keys = keys[at..][..count].iter_mut();
+                    keys.zip(&halves.0)
+                        .for_each(|(keys, key)| keys.0[lane] = *key);
+                    halve::<1>(isa, &lanes(value), &mut values[first + part]);
+                }
+                _ => unreachable!("keys and values are of one kind"),
+            }
         }
     }
 }
@@ -88,7 +133,7 @@ fn attend_at_once<const N: usize>(
     scores.resize(N * blocks, Lanes::ZERO);
     sums.resize(N * parts, Lanes::ZERO);
     let vectors: [&[f32]; N] = std::array::from_fn(|i| queries[i].query);
-    score::<N>(isa, vectors, &head.keys[..blocks * width], scores);
+    score::<N>(isa, vectors, &head.keys, blocks, scores);
     let mut totals = [0.0; N];
     for ((scores, query), total) in scores
         .chunks_exact_mut(blocks)
@@ -97,7 +142,7 @@ fn attend_at_once<const N: usize>(
     {
         softmax(isa, scores, query.seen, total);
     }
-    mix::<N>(isa, scores, &head.values[..most * parts], sums);
+    mix::<N>(isa, scores, &head.values, most, sums);
     for ((query, sums), total) in queries.iter_mut().zip(sums.chunks_exact(parts)).zip(totals) {
         let sums = sums.iter().flat_map(|lanes| &lanes.0);
         query
@@ -109,106 +154,157 @@ fn attend_at_once<const N: usize>(
 }
 
 for_each_isa! {
-    /// Products of `N` queries with `keys` `[blocks, width]`, into `scores` `[N, blocks]`.
-    fn score<S, const N: usize>(queries: [&[f32]; N], keys: &[Lanes], scores: &mut [Lanes]) {
-        let width = queries[0].len();
-        let count = keys.len() / width;
-        let mut block = 0;
-        while block < count {
-            let keys = &keys[block * width..];
-            // SAFETY: `S` is this processor's.
-            unsafe {
-                match count - block {
-                    BLOCKS.. => score_blocks::<S, N, BLOCKS>(queries, keys, scores, block),
-                    _ => score_blocks::<S, N, 1>(queries, keys, scores, block),
-                }
+    /// Products of `N` queries with the keys of `blocks`, into `scores` `[N, blocks]`.
+    fn score<S, const N: usize>(queries: [&[f32]; N], keys: &Cells, blocks: usize, scores: &mut [Lanes]) {
+        // SAFETY: `S` is this processor's.
+        unsafe {
+            match keys {
+                Cells::Floats(keys) => score_all::<S, _, N>(queries, keys, |keys| S::load(keys), scores),
+                Cells::Halves(keys) => score_all::<S, _, N>(queries, keys, |keys| S::widen(keys), scores),
             }
-            block += if count - block >= BLOCKS { BLOCKS } else { 1 };
+        }
+        debug_assert_eq!(scores.len(), N * blocks);
+    }
+
+    /// Sums of `values` of the first `slots` times `N` times as many `shares` `[N, blocks]`, into `sums`
+    /// `[N, parts]`.
+    fn mix<S, const N: usize>(shares: &[Lanes], values: &Cells, slots: usize, sums: &mut [Lanes]) {
+        // SAFETY: `S` is this processor's.
+        unsafe {
+            match values {
+                Cells::Floats(values) => mix_all::<S, _, N>(shares, values, |values| S::load(values), slots, sums),
+                Cells::Halves(values) => mix_all::<S, _, N>(shares, values, |values| S::widen(values), slots, sums),
+            }
         }
     }
 
-    /// Sums of `values` `[slots, parts]` times `N` times as many `shares` `[N, blocks]`, into `sums` `[N, parts]`.
-    fn mix<S, const N: usize>(shares: &[Lanes], values: &[Lanes], sums: &mut [Lanes]) {
-        let (blocks, parts) = (shares.len() / N, sums.len() / N);
-        let mut part = 0;
-        while part < parts {
-            // SAFETY: `S` is this processor's.
-            unsafe {
-                match parts - part {
-                    PARTS.. => mix_parts::<S, N, PARTS>(shares, blocks, values, parts, part, sums),
-                    _ => mix_parts::<S, N, 1>(shares, blocks, values, parts, part, sums),
-                }
-            }
-            part += if parts - part >= PARTS { PARTS } else { 1 };
-        }
+    /// 16 numbers in 16 bits.
+    fn halve<S, const N: usize>(lanes: &Lanes, halves: &mut Halves) {
+        let lanes = Lanes(lanes.0.map(|x| x.clamp(-GREATEST, GREATEST)));
+        // SAFETY: `S` is this processor's.
+        *halves = unsafe { S::load(&lanes).halves() };
     }
 }
 
-/// `B` blocks, the first of `keys`, whose scores are those from `block` on.
+/// All blocks that `scores` has a place for.
 ///
 /// # Safety
 /// The processor has the instructions of `S`.
 #[inline(always)]
-unsafe fn score_blocks<S: Sums, const N: usize, const B: usize>(
+unsafe fn score_all<S: Register, E, const N: usize>(
     queries: [&[f32]; N],
-    keys: &[Lanes],
+    keys: &[E],
+    load: impl Fn(&E) -> S + Copy,
     scores: &mut [Lanes],
-    block: usize,
 ) {
     let width = queries[0].len();
+    let (count, mut block) = (scores.len() / N, 0);
+    while block < count {
+        let keys = &keys[block * width..];
+        // SAFETY: the caller's.
+        block += unsafe {
+            match count - block {
+                BLOCKS.. => score_blocks::<S, E, N, BLOCKS>(queries, keys, load, scores, block),
+                _ => score_blocks::<S, E, N, 1>(queries, keys, load, scores, block),
+            }
+        };
+    }
+}
+
+/// `B` blocks, the first of `keys`, whose scores are those from `block` on; how many.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn score_blocks<S: Register, E, const N: usize, const B: usize>(
+    queries: [&[f32]; N],
+    keys: &[E],
+    load: impl Fn(&E) -> S,
+    scores: &mut [Lanes],
+    block: usize,
+) -> usize {
+    let width = queries[0].len();
     let queries = queries.map(|query| &query[..width]);
-    let keys: [&[Lanes]; B] = std::array::from_fn(|block| &keys[block * width..][..width]);
+    let keys: [&[E]; B] = std::array::from_fn(|block| &keys[block * width..][..width]);
     // SAFETY: the caller's.
-    let mut sums = [[unsafe { S::zero() }; B]; N];
+    let mut sums = [[unsafe { S::zero() }; N]; B];
     for i in 0..width {
-        for (sums, query) in sums.iter_mut().zip(&queries) {
-            for (sum, keys) in sums.iter_mut().zip(&keys) {
+        for (sums, keys) in sums.iter_mut().zip(&keys) {
+            let keys = load(&keys[i]);
+            for (sum, query) in sums.iter_mut().zip(&queries) {
                 // SAFETY: the caller's.
-                *sum = unsafe { sum.add_product(query[i], &keys[i]) };
+                *sum = unsafe { sum.add_product(query[i], keys) };
             }
         }
     }
     let blocks = scores.len() / N;
-    for (scores, sums) in scores.chunks_exact_mut(blocks).zip(sums) {
-        for (score, sum) in scores[block..].iter_mut().zip(sums) {
+    for (of, sums) in sums.into_iter().enumerate() {
+        for (scores, sum) in scores.chunks_exact_mut(blocks).zip(sums) {
             // SAFETY: the caller's.
-            *score = unsafe { sum.lanes() };
+            scores[block + of] = unsafe { sum.lanes() };
         }
     }
+    B
 }
 
-/// `P` of the parts from `part` on.
+/// All parts that `sums` has a place for.
 ///
 /// # Safety
 /// The processor has the instructions of `S`.
 #[inline(always)]
-unsafe fn mix_parts<S: Sums, const N: usize, const P: usize>(
+unsafe fn mix_all<S: Register, E, const N: usize>(
     shares: &[Lanes],
-    blocks: usize,
-    values: &[Lanes],
-    parts: usize,
-    part: usize,
+    values: &[E],
+    load: impl Fn(&E) -> S + Copy,
+    slots: usize,
     sums: &mut [Lanes],
 ) {
+    let (parts, mut part) = (sums.len() / N, 0);
+    let values = &values[..slots * parts];
+    while part < parts {
+        // SAFETY: the caller's.
+        part += unsafe {
+            match parts - part {
+                PARTS.. => mix_parts::<S, E, N, PARTS>(shares, values, load, part, sums),
+                _ => mix_parts::<S, E, N, 1>(shares, values, load, part, sums),
+            }
+        };
+    }
+}
+
+/// `P` of the parts from `part` on; how many.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn mix_parts<S: Register, E, const N: usize, const P: usize>(
+    shares: &[Lanes],
+    values: &[E],
+    load: impl Fn(&E) -> S,
+    part: usize,
+    sums: &mut [Lanes],
+) -> usize {
+    let (blocks, parts) = (shares.len() / N, sums.len() / N);
     let shares: [&[Lanes]; N] = std::array::from_fn(|i| &shares[i * blocks..][..blocks]);
     // SAFETY: the caller's.
-    let mut mixed = [[unsafe { S::zero() }; P]; N];
+    let mut mixed = [[unsafe { S::zero() }; N]; P];
     for (block, values) in values.chunks(LANES * parts).enumerate() {
         let shares = shares.map(|shares| &shares[block]);
         for (lane, values) in values.chunks_exact(parts).take(LANES).enumerate() {
-            let values = &values[part..part + P];
-            for (mixed, shares) in mixed.iter_mut().zip(shares) {
-                for (sum, values) in mixed.iter_mut().zip(values) {
+            for (mixed, values) in mixed.iter_mut().zip(&values[part..part + P]) {
+                let values = load(values);
+                for (sum, shares) in mixed.iter_mut().zip(shares) {
                     // SAFETY: the caller's.
                     *sum = unsafe { sum.add_product(shares.0[lane], values) };
                 }
             }
         }
     }
-    for (sums, mixed) in sums.chunks_exact_mut(parts).zip(mixed) {
-        for (sum, mixed) in sums[part..].iter_mut().zip(mixed) {
+    for (of, mixed) in mixed.into_iter().enumerate() {
+        for (sums, sum) in sums.chunks_exact_mut(parts).zip(mixed) {
             // SAFETY: the caller's.
-            *sum = unsafe { mixed.lanes() };
+            sums[part + of] = unsafe { sum.lanes() };
         }
     }
+    P
 }

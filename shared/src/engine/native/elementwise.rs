@@ -10,7 +10,7 @@ const ROUND: f32 = 12_582_912.0;
 
 for_each_isa! {
     /// The layer norm of each row of `x` `[rows, width]`, into `y`.
-    fn norm(x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
+    pub(super) fn norm(x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
         let width = weight.len();
         for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
             let mean = sum(x, |x| x) / width as f32;
@@ -24,7 +24,7 @@ for_each_isa! {
 
     /// Each row of `x` `[rows, width]` in 8 bits with a scale of its own, as in `graph/linear.rs`; behind its
     /// end a row of `bytes` `[rows, width rounded up to 4]` is left as it is.
-    fn quantize(width: usize, x: &[f32], bytes: &mut [[u8; 4]], scales: &mut [f32]) {
+    pub(super) fn quantize(width: usize, x: &[f32], bytes: &mut [[u8; 4]], scales: &mut [f32]) {
         let rows = x.chunks_exact(width).zip(bytes.chunks_exact_mut(width.div_ceil(4)));
         for ((x, bytes), scale) in rows.zip(scales) {
             let mut peak = Lanes::ZERO;
@@ -43,14 +43,14 @@ for_each_isa! {
     }
 
     /// GELU with the exact error function.
-    fn gelu(x: &mut [f32]) {
+    pub(super) fn gelu(x: &mut [f32]) {
         for x in x {
             *x *= 0.5 * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
         }
     }
 
     /// Of each row `[gate, up]` of `x` `[rows, 2 * width]`: `silu(gate) * up`, into `y` `[rows, width]`.
-    fn gate(width: usize, x: &[f32], y: &mut [f32]) {
+    pub(super) fn gate(width: usize, x: &[f32], y: &mut [f32]) {
         for (x, y) in x.chunks_exact(2 * width).zip(y.chunks_exact_mut(width)) {
             let (gate, up) = x.split_at(width);
             for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
@@ -61,7 +61,7 @@ for_each_isa! {
 
     /// Shares of `scores` of which the first `count` are some: `exp` of each less the greatest, the others 0;
     /// their sum is written into `total`.
-    fn softmax(scores: &mut [Lanes], count: usize, total: &mut f32) {
+    pub(super) fn softmax(scores: &mut [Lanes], count: usize, total: &mut f32) {
         let (mut peak, full) = (Lanes([f32::NEG_INFINITY; LANES]), count / LANES);
         let some = |block: usize, lane: usize| block * LANES + lane < count;
         for (block, scores) in scores.iter_mut().enumerate().skip(full) {

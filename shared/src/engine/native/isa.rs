@@ -69,7 +69,9 @@ impl Isa {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni");
-        let narrow = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let narrow = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         match (narrow, wide) {
             (true, true) => Some(Self::Avx512),
             (true, false) => Some(Self::Avx2),
@@ -78,26 +80,31 @@ impl Isa {
     }
 }
 
-/// 16 sums in registers.
-pub(super) trait Sums: Copy {
+/// As many numbers of 16 bits.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(32))]
+pub(super) struct Halves(pub(super) [u16; LANES]);
+
+/// 16 numbers in registers.
+///
+/// # Safety
+/// Of all that is unsafe here: the processor has the instructions of the type.
+pub(super) trait Register: Copy {
     /// All 0.
-    ///
-    /// # Safety
-    /// The processor has the instructions of the type.
     unsafe fn zero() -> Self;
+    /// From memory.
+    unsafe fn load(lanes: &Lanes) -> Self;
+    /// From numbers of 16 bits.
+    unsafe fn widen(halves: &Halves) -> Self;
     /// `self + a * b`, rounded once.
-    ///
-    /// # Safety
-    /// As [`Self::zero`].
-    unsafe fn add_product(self, a: f32, b: &Lanes) -> Self;
-    /// In memory.
-    ///
-    /// # Safety
-    /// As [`Self::zero`].
+    unsafe fn add_product(self, a: f32, b: Self) -> Self;
+    /// Into memory.
     unsafe fn lanes(self) -> Lanes;
+    /// In 16 bits, rounded to the nearest, ties to even.
+    unsafe fn halves(self) -> Halves;
 }
 
-impl Sums for __m512 {
+impl Register for __m512 {
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller's.
@@ -105,9 +112,21 @@ impl Sums for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn add_product(self, a: f32, b: &Lanes) -> Self {
+    unsafe fn load(lanes: &Lanes) -> Self {
         // SAFETY: the caller's; `Lanes` are 16 aligned floats.
-        unsafe { _mm512_fmadd_ps(_mm512_set1_ps(a), _mm512_load_ps(b.0.as_ptr()), self) }
+        unsafe { _mm512_load_ps(lanes.0.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn widen(halves: &Halves) -> Self {
+        // SAFETY: the caller's; `Halves` are 32 aligned bytes.
+        unsafe { _mm512_cvtph_ps(_mm256_load_si256(halves.0.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, a: f32, b: Self) -> Self {
+        // SAFETY: the caller's.
+        unsafe { _mm512_fmadd_ps(_mm512_set1_ps(a), b, self) }
     }
 
     #[inline(always)]
@@ -117,9 +136,20 @@ impl Sums for __m512 {
         unsafe { _mm512_store_ps(lanes.0.as_mut_ptr(), self) };
         lanes
     }
+
+    #[inline(always)]
+    unsafe fn halves(self) -> Halves {
+        let mut halves = Halves::default();
+        // SAFETY: as above.
+        unsafe {
+            let rounded = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self);
+            _mm256_store_si256(halves.0.as_mut_ptr().cast(), rounded);
+        }
+        halves
+    }
 }
 
-impl Sums for [__m256; 2] {
+impl Register for [__m256; 2] {
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller's.
@@ -127,14 +157,27 @@ impl Sums for [__m256; 2] {
     }
 
     #[inline(always)]
-    unsafe fn add_product(self, a: f32, b: &Lanes) -> Self {
-        let [low, high] = self;
+    unsafe fn load(lanes: &Lanes) -> Self {
+        let lanes = lanes.0.as_ptr();
         // SAFETY: the caller's; `Lanes` are 16 aligned floats.
+        unsafe { [_mm256_load_ps(lanes), _mm256_load_ps(lanes.add(8))] }
+    }
+
+    #[inline(always)]
+    unsafe fn widen(halves: &Halves) -> Self {
+        let halves = halves.0.as_ptr();
+        // SAFETY: the caller's; `Halves` are 32 aligned bytes.
+        unsafe { [halves, halves.add(8)].map(|half| _mm256_cvtph_ps(_mm_load_si128(half.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, a: f32, b: Self) -> Self {
+        // SAFETY: the caller's.
         unsafe {
-            let (a, b) = (_mm256_set1_ps(a), b.0.as_ptr());
+            let a = _mm256_set1_ps(a);
             [
-                _mm256_fmadd_ps(a, _mm256_load_ps(b), low),
-                _mm256_fmadd_ps(a, _mm256_load_ps(b.add(8)), high),
+                _mm256_fmadd_ps(a, b[0], self[0]),
+                _mm256_fmadd_ps(a, b[1], self[1]),
             ]
         }
     }
@@ -149,21 +192,35 @@ impl Sums for [__m256; 2] {
         }
         lanes
     }
+
+    #[inline(always)]
+    unsafe fn halves(self) -> Halves {
+        let mut halves = Halves::default();
+        let (rounded, _) = halves.0.as_chunks_mut::<8>();
+        for (to, half) in rounded.iter_mut().zip(self) {
+            // SAFETY: as above.
+            unsafe {
+                let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(half);
+                _mm_store_si128(to.as_mut_ptr().cast(), rounded);
+            }
+        }
+        halves
+    }
 }
 
-/// Defines functions that take an [`Isa`] first and run what is compiled for it, with the type of [`Sums`] that it
-/// has where they name one.
+/// Defines functions that take an [`Isa`] first and run what is compiled for it, with the type of [`Register`] that
+/// it has where they name one.
 macro_rules! for_each_isa {
-    ($($(#[$doc:meta])* fn $name:ident $(<$sums:ident, const $size:ident: usize>)? ($($arg:ident: $type:ty),* $(,)?) $body:block)*) => {$(
+    ($($(#[$doc:meta])* $visibility:vis fn $name:ident $(<$sums:ident, const $size:ident: usize>)? ($($arg:ident: $type:ty),* $(,)?) $body:block)*) => {$(
         $(#[$doc])*
-        pub(super) fn $name $(<const $size: usize>)? (isa: $crate::engine::native::isa::Isa, $($arg: $type),*) {
+        $visibility fn $name $(<const $size: usize>)? (isa: $crate::engine::native::isa::Isa, $($arg: $type),*) {
             #[inline(always)]
-            fn body $(<$sums: $crate::engine::native::isa::Sums, const $size: usize>)? ($($arg: $type),*) $body
-            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
+            fn body $(<$sums: $crate::engine::native::isa::Register, const $size: usize>)? ($($arg: $type),*) $body
+            #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
             fn wide $(<const $size: usize>)? ($($arg: $type),*) {
                 body $(::<std::arch::x86_64::__m512, $size>)? ($($arg),*)
             }
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn narrow $(<const $size: usize>)? ($($arg: $type),*) {
                 body $(::<[std::arch::x86_64::__m256; 2], $size>)? ($($arg),*)
             }

@@ -181,27 +181,40 @@ fn each_sum<P: Products>(
 ) {
     let width = weights.len();
     let (rows, mut row) = (states.len() / width, 0);
-    let at = |row: usize| &states[row * width..][..width];
-    if isa == Isa::Avx512 {
-        while row + 4 <= rows {
-            // SAFETY: an `Isa` is had by `Isa::detect` alone.
-            let sums = unsafe { P::of::<4>(isa, std::array::from_fn(|i| at(row + i)), weights) };
-            (row..).zip(&sums).for_each(|(row, sums)| write(row, sums));
-            row += 4;
-        }
+    while row < rows {
+        let left = &states[row * width..];
+        // Fewer registers hold the sums of one only.
+        row += match (isa, rows - row) {
+            (Isa::Avx512, 4..) => some_sums::<P, 4>(isa, left, weights, row, &mut write),
+            (Isa::Avx512, 3) => some_sums::<P, 3>(isa, left, weights, row, &mut write),
+            (Isa::Avx512, 2) => some_sums::<P, 2>(isa, left, weights, row, &mut write),
+            _ => some_sums::<P, 1>(isa, left, weights, row, &mut write),
+        };
     }
-    for row in row..rows {
-        // SAFETY: an `Isa` is had by `Isa::detect` alone.
-        let [sums] = unsafe { P::of::<1>(isa, [at(row)], weights) };
-        write(row, &sums);
-    }
+}
+
+/// Of the first `ROWS` of the hidden `states`, of which the first is number `row`; how many.
+#[inline(always)]
+fn some_sums<P: Products, const ROWS: usize>(
+    isa: Isa,
+    states: &[P::State],
+    weights: &[[P::Weights; REGISTERS]],
+    row: usize,
+    write: &mut impl FnMut(usize, &[P::Sums; REGISTERS]),
+) -> usize {
+    let width = weights.len();
+    let states = std::array::from_fn(|i| &states[i * width..][..width]);
+    // SAFETY: an `Isa` is had by `Isa::detect` alone.
+    let sums = unsafe { P::of::<ROWS>(isa, states, weights) };
+    (row..).zip(&sums).for_each(|(row, sums)| write(row, sums));
+    ROWS
 }
 
 /// Has the processor fetch the weights that come some steps behind these: with few hidden states it would wait
 /// for them.
 #[inline(always)]
 fn fetch_ahead<const ROWS: usize, W>(weights: &[W; REGISTERS]) {
-    if ROWS == 1 {
+    if ROWS <= 2 {
         for weights in weights {
             let ahead = std::ptr::from_ref(weights).wrapping_add(AHEAD * REGISTERS);
             // SAFETY: a hint, which no address makes fail.
@@ -244,7 +257,7 @@ for_each_isa! {
             for (sums, state) in sums.iter_mut().zip(states) {
                 for (sum, weights) in sums.iter_mut().zip(weights) {
                     // SAFETY: `S` is this processor's.
-                    *sum = unsafe { sum.add_product(state[i], weights) };
+                    *sum = unsafe { sum.add_product(state[i], S::load(weights)) };
                 }
             }
         }
@@ -276,18 +289,21 @@ impl Products for Bytes {
             let mut sums = [[_mm512_setzero_si512(); REGISTERS]; ROWS];
             for (i, weights) in weights.iter().enumerate() {
                 fetch_ahead::<ROWS, _>(weights);
-                // SAFETY: a `Quads` is 64 bytes, and aligned.
-                let load = |quads: &Quads| unsafe { _mm512_load_si512(quads.0.as_ptr().cast()) };
-                let weights: [__m512i; REGISTERS] = std::array::from_fn(|r| load(&weights[r]));
                 for (sums, state) in sums.iter_mut().zip(states) {
                     let state = _mm512_set1_epi32(i32::from_le_bytes(state[i]));
                     for (sum, weights) in sums.iter_mut().zip(weights) {
+                        // SAFETY: a `Quads` is 64 bytes, and aligned.
+                        let weights = unsafe { _mm512_load_si512(weights.0.as_ptr().cast()) };
                         *sum = _mm512_dpbusd_epi32(*sum, state, weights);
                     }
                 }
             }
-            // SAFETY: a register is 16 integers.
-            sums.map(|sums| sums.map(|sum| unsafe { std::mem::transmute(sum) }))
+            let mut all = [[[0; LANES]; REGISTERS]; ROWS];
+            for (to, sum) in all.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                // SAFETY: a register is 16 integers.
+                unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *sum) };
+            }
+            all
         }
         #[target_feature(enable = "avx2")]
         fn narrow<const ROWS: usize>(
@@ -310,8 +326,15 @@ impl Products for Bytes {
                     }
                 }
             }
-            // SAFETY: two registers are 16 integers.
-            sums.map(|sums| sums.map(|sum| unsafe { std::mem::transmute(sum) }))
+            let mut all = [[[0; LANES]; REGISTERS]; ROWS];
+            for (to, sum) in all.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+                let (halves, _) = to.as_chunks_mut::<8>();
+                for (to, sum) in halves.iter_mut().zip(sum) {
+                    // SAFETY: a half is 8 integers.
+                    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), *sum) };
+                }
+            }
+            all
         }
         match isa {
             // SAFETY: the processor has what `isa` says.

@@ -13,6 +13,7 @@ use crate::architecture::{Activation, Architecture, Ends, Positions, Transformer
 use crate::bundle::Bundle;
 use crate::encoding::Token;
 use crate::graph::{Stacked, angles, sinusoids};
+use crate::manifest::Precision;
 
 /// The keys and values of a sequence, of each layer and of each of its key/value heads.
 pub(super) type Sequence = Vec<Vec<Head>>;
@@ -31,6 +32,8 @@ pub(super) struct Place {
 /// A Transformer with its weights.
 pub(super) struct Model {
     isa: Isa,
+    /// Whether keys and values are kept in 16 bits.
+    halves: bool,
     transformer: Transformer,
     ends: Ends,
     /// `[vocabulary, d_model]`.
@@ -108,6 +111,7 @@ impl Model {
         });
         Ok(Self {
             isa,
+            halves: bundle.manifest.precision == Precision::Int8,
             ends: bundle.manifest.architecture.ends(),
             embedding,
             places,
@@ -126,7 +130,7 @@ impl Model {
 
     /// An empty sequence.
     pub(super) fn sequence(&self) -> Sequence {
-        vec![vec![Head::default(); self.transformer.kv_heads]; self.layers()]
+        vec![vec![Head::new(self.halves); self.transformer.kv_heads]; self.layers()]
     }
 
     /// Writes the embedding of `token` at `position`, beside which `added` are.
@@ -270,7 +274,7 @@ impl Part {
             let stored = keys.chunks_exact(width).zip(values.chunks_exact(width));
             let heads = sequences[place.row][layer].iter_mut();
             for (head, (key, value)) in heads.zip(stored) {
-                head.store(place.position, key, value);
+                head.store(model.isa, place.position, key, value);
             }
         }
     }
