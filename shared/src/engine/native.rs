@@ -141,12 +141,10 @@ impl Stream for NativeStream {
                 })
             })
             .collect();
-        let count = (places.len() / SHARE).clamp(1, shared.threads);
-        parts.resize_with(count, Part::default);
-        for (part, places) in parts
-            .iter_mut()
-            .zip(places.chunks(places.len().div_ceil(count)))
-        {
+        let most = (places.len() / SHARE).clamp(1, shared.threads);
+        let chunks = places.chunks(places.len().div_ceil(most));
+        parts.resize_with(chunks.len(), Part::default);
+        for (part, places) in parts.iter_mut().zip(chunks) {
             part.begin(model, places, |row| rows.added(row));
         }
         let mut compute = || {
@@ -160,7 +158,7 @@ impl Stream for NativeStream {
             }
         };
         match pool {
-            Some(pool) if count > 1 => pool.install(compute),
+            Some(pool) if most > 1 => pool.install(compute),
             _ => compute(),
         }
         let shape = (
@@ -219,5 +217,68 @@ fn each(pool: Option<&ThreadPool>, parts: &mut [Part], work: impl Fn(&mut Part) 
     match (pool, parts) {
         (Some(_), parts @ [_, _, ..]) => parts.par_iter_mut().for_each(work),
         (_, parts) => parts.iter_mut().for_each(work),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::attention::{Head, Query, Scratch, attend};
+    use super::elementwise::{gelu, norm, softmax};
+    use super::isa::{Isa, LANES, Lanes};
+    use super::matrix::{Matrix, Quantized};
+
+    /// What a clip is made of must not depend on how wide a processor computes.
+    #[test]
+    fn kinds_of_processors_agree_to_the_bit() {
+        if Isa::detect() != Some(Isa::Avx512) {
+            eprintln!("skipped: this processor has one kind of instructions alone");
+            return;
+        }
+        let numbers = |seed: usize, count: usize| -> Vec<f32> {
+            let number = |i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 300.0 - 3.3;
+            (0..count).map(number).collect()
+        };
+        for (rows, width) in [(1, 4), (3, 36), (5, 320), (8, 101)] {
+            let (x, weight) = (numbers(1, rows * width), numbers(2, 70 * width));
+            let integers: Vec<f32> = weight.iter().map(|x| (x * 15.0).round()).collect();
+            let scales = numbers(3, 70);
+            let of = |isa| -> Vec<u32> {
+                let mut all = vec![0.0; x.len()];
+                norm(isa, &x, &weight[..width], &x[..width], &mut all);
+                let mut gelus = x.clone();
+                gelu(isa, &mut gelus);
+                all.extend(gelus);
+                let mut scores: Vec<Lanes> = vec![Lanes([0.3; LANES]); width.div_ceil(LANES)];
+                for (i, x) in x[..width].iter().enumerate() {
+                    scores[i / LANES][i % LANES] = *x;
+                }
+                let mut total = 0.0;
+                softmax(isa, &mut scores, width, &mut total);
+                all.extend(scores.iter().flat_map(|lanes| lanes.0).chain([total]));
+                for (weight, scales) in [(&weight, None), (&integers, Some(&scales[..]))] {
+                    let (mut y, mut quantized) = (Vec::new(), Quantized::default());
+                    let matrix = Matrix::new(weight, width, scales);
+                    matrix.apply(isa, &x, &mut quantized, &mut y);
+                    all.extend(y);
+                }
+                for halves in [false, true] {
+                    let mut head = Head::new(halves);
+                    for (slot, of) in x.chunks_exact(width).enumerate() {
+                        head.store(isa, slot, of, &weight[slot..][..width]);
+                    }
+                    let mut mixed = vec![0.0; width];
+                    let (query, seen) = (&weight[..width], rows);
+                    let mut queries = [Query {
+                        query,
+                        seen,
+                        mixed: &mut mixed,
+                    }];
+                    attend(isa, &head, &mut queries, &mut Scratch::default());
+                    all.extend(mixed);
+                }
+                all.into_iter().map(f32::to_bits).collect()
+            };
+            assert!(of(Isa::Avx2) == of(Isa::Avx512), "{rows} of {width}");
+        }
     }
 }

@@ -122,7 +122,7 @@ fn exp(x: f32) -> f32 {
     if x < LOW { 0.0 } else { p * scale }
 }
 
-/// The error function to 1.5e-7 (Abramowitz and Stegun 1964, 7.1.26).
+/// The error function to 5e-7: the formula of Abramowitz and Stegun 1964, 7.1.26, and roundings.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let t = 1.0 / 0.327_591_1f32.mul_add(x.abs(), 1.0);
@@ -151,7 +151,7 @@ mod tests {
             );
             let (ours, exact) = (erf(x), libm::erf(f64::from(x)));
             assert!(
-                (f64::from(ours) - exact).abs() < 3e-7,
+                (f64::from(ours) - exact).abs() < 5e-7,
                 "erf({x}): {ours}, not {exact}"
             );
         }

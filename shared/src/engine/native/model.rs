@@ -11,7 +11,7 @@ use super::isa::Isa;
 use super::matrix::{Matrix, Quantized};
 use crate::architecture::{Activation, Architecture, Ends, Positions, Transformer};
 use crate::bundle::Bundle;
-use crate::encoding::Token;
+use crate::encoding::{PAD, Token};
 use crate::graph::{Stacked, angles, sinusoids};
 use crate::manifest::Precision;
 
@@ -140,7 +140,8 @@ impl Model {
         x.copy_from_slice(row(token));
         if let Some(scale) = self.ends.conditioning_scale {
             for (i, x) in x.iter_mut().enumerate() {
-                let sum = added.iter().fold(0.0, |sum, &token| sum + row(token)[i]);
+                let added = added.iter().filter(|token| **token != PAD);
+                let sum = added.fold(0.0, |sum, &token| sum + row(token)[i]);
                 *x += sum * scale;
             }
         }
