@@ -176,20 +176,10 @@ impl Bundle {
             .map(|(name, shape)| (name, shape.iter().product()))
             .collect();
         let mut found = HashMap::new();
-        for Stacked {
-            names,
-            mut values,
-            scales,
-        } in self.stacked()?
-        {
-            let scales = scales.unwrap_or_default();
-            let width = values.len() / scales.len().max(1);
-            for (row, scale) in std::iter::zip(values.chunks_exact_mut(width.max(1)), scales) {
-                row.iter_mut()
-                    .for_each(|value| *value = (*value + dither()) * scale);
-            }
+        for stacked in self.stacked()? {
+            let values = stacked.floats(&mut dither);
             let mut rest = &values[..];
-            for name in names {
+            for name in stacked.names {
                 let (own, others) =
                     rest.split_at(lengths.get(&name).copied().unwrap_or(0).min(rest.len()));
                 found.insert(name, own.to_vec());

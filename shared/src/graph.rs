@@ -145,6 +145,20 @@ pub(crate) struct Stacked {
     pub(crate) scales: Option<Vec<f32>>,
 }
 
+impl Stacked {
+    /// The floats that they stand for; of integers those that are nearest to it, each moved by `dither` of a step.
+    pub(crate) fn floats(&self, mut dither: impl FnMut() -> f32) -> Vec<f32> {
+        let mut values = self.values.clone();
+        let scales = self.scales.as_deref().unwrap_or_default();
+        let width = values.len() / scales.len().max(1);
+        for (row, scale) in std::iter::zip(values.chunks_exact_mut(width.max(1)), scales) {
+            row.iter_mut()
+                .for_each(|value| *value = (*value + dither()) * scale);
+        }
+        values
+    }
+}
+
 /// The weights from the bytes that `raw` gives for an initializer.
 pub(crate) fn stacked<'a>(
     architecture: &Architecture,

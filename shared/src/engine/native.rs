@@ -145,9 +145,10 @@ impl Stream for NativeStream {
         let chunks = places.chunks(places.len().div_ceil(most));
         parts.resize_with(chunks.len(), Part::default);
         for (part, places) in parts.iter_mut().zip(chunks) {
-            part.begin(model, places, |row| rows.added(row));
+            part.take(places);
         }
         let mut compute = || {
+            each(pool.as_ref(), parts, |part| part.begin(model, rows));
             for layer in 0..model.layers() {
                 for part in &*parts {
                     part.store(model, layer, sequences);

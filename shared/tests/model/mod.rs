@@ -170,7 +170,9 @@ pub fn choices_of<A: Clone + Into<Architecture>>(model: &A) -> Vec<Choice> {
 /// Whether this processor has what Famam's own engine needs.
 #[cfg(target_arch = "x86_64")]
 fn native() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
 }
 
 #[cfg(not(target_arch = "x86_64"))]

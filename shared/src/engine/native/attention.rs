@@ -73,11 +73,11 @@ impl Head {
                 }
                 (Cells::Halves(keys), Cells::Halves(values)) => {
                     let mut halves = Halves::default();
-                    halve::<1>(isa, &lanes(key), &mut halves);
+                    halve(isa, &lanes(key), &mut halves);
                     let keys = keys[at..][..count].iter_mut();
                     keys.zip(&halves.0)
                         .for_each(|(keys, key)| keys.0[lane] = *key);
-                    halve::<1>(isa, &lanes(value), &mut values[first + part]);
+                    halve(isa, &lanes(value), &mut values[first + part]);
                 }
                 _ => unreachable!("keys and values are of one kind"),
             }
@@ -133,7 +133,7 @@ fn attend_at_once<const N: usize>(
     scores.resize(N * blocks, Lanes::ZERO);
     sums.resize(N * parts, Lanes::ZERO);
     let vectors: [&[f32]; N] = std::array::from_fn(|i| queries[i].query);
-    score::<N>(isa, vectors, &head.keys, blocks, scores);
+    score::<N>(isa, vectors, &head.keys, scores);
     let mut totals = [0.0; N];
     for ((scores, query), total) in scores
         .chunks_exact_mut(blocks)
@@ -154,8 +154,8 @@ fn attend_at_once<const N: usize>(
 }
 
 for_each_isa! {
-    /// Products of `N` queries with the keys of `blocks`, into `scores` `[N, blocks]`.
-    fn score<S, const N: usize>(queries: [&[f32]; N], keys: &Cells, blocks: usize, scores: &mut [Lanes]) {
+    /// Products of `N` queries with keys, as many as `scores` `[N, blocks]` has a place for.
+    fn score<S, const N: usize>(queries: [&[f32]; N], keys: &Cells, scores: &mut [Lanes]) {
         // SAFETY: `S` is this processor's.
         unsafe {
             match keys {
@@ -163,7 +163,6 @@ for_each_isa! {
                 Cells::Halves(keys) => score_all::<S, _, N>(queries, keys, |keys| S::widen(keys), scores),
             }
         }
-        debug_assert_eq!(scores.len(), N * blocks);
     }
 
     /// Sums of `values` of the first `slots` times `N` times as many `shares` `[N, blocks]`, into `sums`
@@ -179,7 +178,7 @@ for_each_isa! {
     }
 
     /// 16 numbers in 16 bits.
-    fn halve<S, const N: usize>(lanes: &Lanes, halves: &mut Halves) {
+    fn halve<S>(lanes: &Lanes, halves: &mut Halves) {
         let lanes = Lanes(lanes.0.map(|x| x.clamp(-GREATEST, GREATEST)));
         // SAFETY: `S` is this processor's.
         *halves = unsafe { S::load(&lanes).halves() };

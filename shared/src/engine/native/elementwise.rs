@@ -101,7 +101,7 @@ fn sum(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     sums.sum()
 }
 
-/// `exp(x)` to 2 units in the last place, 0 below -87 (Cephes, `expf`).
+/// `exp(x)` to 3e-7 of itself, 0 below -87 (Cephes, `expf`).
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const LOW: f32 = -87.0;

@@ -211,24 +211,24 @@ impl Register for [__m256; 2] {
 /// Defines functions that take an [`Isa`] first and run what is compiled for it, with the type of [`Register`] that
 /// it has where they name one.
 macro_rules! for_each_isa {
-    ($($(#[$doc:meta])* $visibility:vis fn $name:ident $(<$sums:ident, const $size:ident: usize>)? ($($arg:ident: $type:ty),* $(,)?) $body:block)*) => {$(
+    ($($(#[$doc:meta])* $visibility:vis fn $name:ident $(<$sums:ident $(, const $size:ident: usize)?>)? ($($arg:ident: $type:ty),* $(,)?) $body:block)*) => {$(
         $(#[$doc])*
-        $visibility fn $name $(<const $size: usize>)? (isa: $crate::engine::native::isa::Isa, $($arg: $type),*) {
+        $visibility fn $name $($(<const $size: usize>)?)? (isa: $crate::engine::native::isa::Isa, $($arg: $type),*) {
             #[inline(always)]
-            fn body $(<$sums: $crate::engine::native::isa::Register, const $size: usize>)? ($($arg: $type),*) $body
+            fn body $(<$sums: $crate::engine::native::isa::Register $(, const $size: usize)?>)? ($($arg: $type),*) $body
             #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-            fn wide $(<const $size: usize>)? ($($arg: $type),*) {
-                body $(::<std::arch::x86_64::__m512, $size>)? ($($arg),*)
+            fn wide $($(<const $size: usize>)?)? ($($arg: $type),*) {
+                body $(::<std::arch::x86_64::__m512 $(, $size)?>)? ($($arg),*)
             }
             #[target_feature(enable = "avx2,fma,f16c")]
-            fn narrow $(<const $size: usize>)? ($($arg: $type),*) {
-                body $(::<[std::arch::x86_64::__m256; 2], $size>)? ($($arg),*)
+            fn narrow $($(<const $size: usize>)?)? ($($arg: $type),*) {
+                body $(::<[std::arch::x86_64::__m256; 2] $(, $size)?>)? ($($arg),*)
             }
             match isa {
                 // SAFETY: an `Isa` is had by `Isa::detect` alone, on a processor that has what its name says.
-                $crate::engine::native::isa::Isa::Avx512 => unsafe { wide $(::<$size>)? ($($arg),*) },
+                $crate::engine::native::isa::Isa::Avx512 => unsafe { wide $($(::<$size>)?)? ($($arg),*) },
                 // SAFETY: as above.
-                $crate::engine::native::isa::Isa::Avx2 => unsafe { narrow $(::<$size>)? ($($arg),*) },
+                $crate::engine::native::isa::Isa::Avx2 => unsafe { narrow $($(::<$size>)?)? ($($arg),*) },
             }
         }
     )*};

@@ -12,6 +12,7 @@ use super::matrix::{Matrix, Quantized};
 use crate::architecture::{Activation, Architecture, Ends, Positions, Transformer};
 use crate::bundle::Bundle;
 use crate::encoding::{PAD, Token};
+use crate::engine::rows::Rows;
 use crate::graph::{Stacked, angles, sinusoids};
 use crate::manifest::Precision;
 
@@ -70,7 +71,7 @@ impl Model {
         };
         let t = transformer.clone();
         let stacked = bundle.stacked().map_err(|error| error.to_string())?;
-        let mut weights = Weights(
+        let weights = Weights(
             stacked
                 .into_iter()
                 .map(|stacked| (stacked.names.first().cloned().unwrap_or_default(), stacked))
@@ -83,11 +84,9 @@ impl Model {
             }
             Positions::Rotary { theta } => (None, Some(angles(theta, t.head_dim(), positions))),
             Positions::Sinusoidal => (Some(sinusoids(t.d_model, positions)), None),
-            Positions::Learned { .. } => {
-                (Some(weights.floats("positions.weight", t.d_model)?), None)
-            }
+            Positions::Learned { .. } => (Some(weights.floats("positions.weight")?), None),
         };
-        let embedding = weights.floats("embedding.weight", t.d_model)?;
+        let embedding = weights.floats("embedding.weight")?;
         let head = if t.tied {
             "embedding.weight"
         } else {
@@ -159,28 +158,22 @@ impl Model {
 struct Weights(HashMap<String, Stacked>);
 
 impl Weights {
-    fn get(&mut self, name: &str) -> Result<&Stacked, String> {
+    fn get(&self, name: &str) -> Result<&Stacked, String> {
         let missing = || format!("the weight {name} is missing");
         self.0.get(name).ok_or_else(missing)
     }
 
-    /// A table with rows of `width`.
-    fn floats(&mut self, name: &str, width: usize) -> Result<Vec<f32>, String> {
-        let Stacked { values, scales, .. } = self.get(name)?;
-        let mut values = values.clone();
-        for (row, scale) in values.chunks_exact_mut(width).zip(scales.iter().flatten()) {
-            row.iter_mut().for_each(|value| *value *= scale);
-        }
-        Ok(values)
+    fn floats(&self, name: &str) -> Result<Vec<f32>, String> {
+        Ok(self.get(name)?.floats(|| 0.0))
     }
 
-    fn matrix(&mut self, name: &str, inputs: usize) -> Result<Matrix, String> {
+    fn matrix(&self, name: &str, inputs: usize) -> Result<Matrix, String> {
         let Stacked { values, scales, .. } = self.get(name)?;
         Ok(Matrix::new(values, inputs, scales.as_deref()))
     }
 
-    fn norm(&mut self, name: &str) -> Result<Norm, String> {
-        let mut floats = |what: &str| self.floats(&format!("{name}.{what}"), 1);
+    fn norm(&self, name: &str) -> Result<Norm, String> {
+        let floats = |what: &str| self.floats(&format!("{name}.{what}"));
         Ok(Norm {
             weight: floats("weight")?,
             bias: floats("bias")?,
@@ -208,20 +201,18 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Takes the tokens at `places`, up to the first layer's queries, keys and values; `added` are a row's
-    /// conditions.
-    pub(super) fn begin<'a>(
-        &mut self,
-        model: &Model,
-        places: &[Place],
-        added: impl Fn(usize) -> &'a [Token],
-    ) {
-        let width = model.transformer.d_model;
+    /// Takes the tokens at `places`.
+    pub(super) fn take(&mut self, places: &[Place]) {
         self.places.clear();
         self.places.extend(places);
-        self.x.resize(places.len() * width, 0.0);
-        for (place, x) in places.iter().zip(self.x.chunks_exact_mut(width)) {
-            model.embed(place.token, place.position, added(place.row), x);
+    }
+
+    /// Goes up to the first layer's queries, keys and values; `rows` say what is added to tokens.
+    pub(super) fn begin(&mut self, model: &Model, rows: &Rows) {
+        let width = model.transformer.d_model;
+        self.x.resize(self.places.len() * width, 0.0);
+        for (place, x) in self.places.iter().zip(self.x.chunks_exact_mut(width)) {
+            model.embed(place.token, place.position, rows.added(place.row), x);
         }
         self.begin_layer(model, 0);
     }
