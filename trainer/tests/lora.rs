@@ -18,7 +18,7 @@ use famam_trainer::export;
 use famam_trainer::model::{Dropout, Model, Ragged};
 use famam_trainer::pretrained::Pretrained;
 use famam_trainer::train::{End, Error, Run, Workers};
-use music::{data_set, music, tiny};
+use music::{data_set, music, noise_like, tiny};
 use tch::{Device, Kind, Tensor};
 
 /// A backbone of each kind, with every kind of linear map.
@@ -71,8 +71,8 @@ fn adapted(config: &Config, lora: &Lora) -> Model {
 /// Adds noise to all that is trained, as training would.
 fn shake(model: &Model) {
     tch::no_grad(|| {
-        for (_, tensor) in model.trained() {
-            let noise = Tensor::randn_like(tensor) * 0.1;
+        for (seed, (_, tensor)) in (0..).zip(model.trained()) {
+            let noise = noise_like(tensor, seed) * 0.2;
             let _ = tensor.shallow_clone().g_add_(&noise);
         }
     });
@@ -189,7 +189,6 @@ fn each_field_changes_what_it_names() {
             ..config.clone()
         };
         let model = adapted(&config, &lora);
-        tch::manual_seed(1);
         shake(&model);
         let mut workers = Workers::new(model, &config, 1);
         workers.step(&config, &segments(&config), 1, 0.01).unwrap()

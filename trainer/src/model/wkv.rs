@@ -116,6 +116,7 @@ pub(super) fn wkv(
 mod tests {
     use tch::{Device, Kind};
 
+    use super::super::seeded;
     use super::*;
 
     /// Equation 16 as it stands, one sequence and one token after another.
@@ -152,7 +153,7 @@ mod tests {
     /// Values and all gradients, over lengths that pair evenly and not, and decays from none to at once.
     #[test]
     fn a_scan_is_the_plain_recurrence() {
-        tch::manual_seed(1);
+        let _alone = seeded(1);
         let options = (Kind::Double, Device::Cpu);
         for lengths in [
             &[1][..],
@@ -191,7 +192,7 @@ mod tests {
     /// In 32 bits, where the terms of the plain sums are infinite or 0.
     #[test]
     fn nothing_overflows() {
-        tch::manual_seed(2);
+        let _alone = seeded(2);
         let lengths = [300, 212];
         let k = Tensor::randn([512, 4], (Kind::Float, Device::Cpu)) * 200.0;
         let v = Tensor::randn([512, 4], (Kind::Float, Device::Cpu));

@@ -14,6 +14,7 @@ use famam_trainer::config::training::{
 use famam_trainer::dataset::{Piece, Split};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
 
 /// The encoding of all tests.
 pub fn spec() -> Spec {
@@ -69,6 +70,16 @@ pub fn song(seed: u64, bars: u32, density: u32) -> Score {
         end: Ticks(bar * bars),
         ..Score::default()
     }
+}
+
+/// Numbers from -1 to 1 in the shape of `tensor`, a function of `seed`. Not torch's: its generator is one for
+/// the process, and runs beside this test begin it anew for weights that they compare.
+pub fn noise_like(tensor: &Tensor, seed: u64) -> Tensor {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let drawn: Vec<f32> = (0..tensor.numel())
+        .map(|_| rng.random_range(-1.0..1.0))
+        .collect();
+    Tensor::from_slice(&drawn).view_as(tensor)
 }
 
 /// A score as a data set would hold it.
