@@ -29,6 +29,7 @@ const OPEN: u32 = 4;
 /// Songs that are written at once, and their bars.
 const VARIATIONS: u64 = 8;
 const VARIED: u32 = 4;
+const ROUNDS: usize = 5;
 
 fn main() {
     let (name, bundle) = measure::bundle_asked();
@@ -181,7 +182,7 @@ fn known_bars(engine: &dyn Engine) -> Result<(), GenerationError> {
 /// Wall time of variations that are written at once and one after the other, in turns.
 fn variations(engine: &dyn Engine) -> Result<(), GenerationError> {
     let mut times = [Vec::new(), Vec::new()];
-    for genre in GENRES {
+    for genre in [GENRES; ROUNDS].into_iter().flatten() {
         let songs = (0..VARIATIONS).map(|seed| song(engine, genre, seed, VARIED));
         let songs: Vec<Song> = songs.collect();
         let cancel = Arc::default();

@@ -66,10 +66,12 @@ fn main() {
             let times = (0..5).map(|_| mean(&*encoding, &settings, free));
             let time = times.fold(f64::INFINITY, f64::min);
             println!("  {name}, {tokens}: {time:.1}");
-            println!(
-                "figure | grammar, filters and sampler, {name}, {tokens} | {} | below 5",
-                share(time, step)
-            );
+            if !free {
+                println!(
+                    "figure | grammar, filters and sampler, {name} | {} | below 5",
+                    share(time, step)
+                );
+            }
         }
     }
     songs(step);

@@ -127,7 +127,7 @@ fn what_training_changes_by_less_than_a_step_is_kept() {
     assert!((kept - 1.0 / 3.0).abs() < 0.05, "{kept}");
 }
 
-/// The default model, which was exported before there was a second architecture.
+/// A bundle that this version wrote is taken as it is.
 #[test]
 fn the_default_model_opens_unchanged() {
     let file = include_bytes!("../../models/famam.onnx");

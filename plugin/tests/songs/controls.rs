@@ -135,10 +135,6 @@ fn what_cannot_be_is_told_with_its_flags() {
             &format!("{from} --fill 33:1 --tracks 0"),
             "none of its cells is wanted",
         ),
-        (
-            &format!("{from} --fill 33:2"),
-            "take one whose encoding is grid",
-        ),
         ("--metre 255/16 --bars 1", "255/16"),
         (
             "--tracks '33; 33'",

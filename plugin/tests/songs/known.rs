@@ -6,7 +6,6 @@ use famam_shared::instrument::Instrument;
 use famam_shared::midi;
 use famam_shared::score::{Metre, Note, Score, Tempo, Ticks, Track};
 
-use crate::grid_model;
 use crate::program::*;
 
 /// What a user wrote, in the folder: four bars of piano, bass and drums, off any grid.
@@ -158,14 +157,10 @@ fn tokens_that_are_printed_go_on_as_the_music_does() {
 fn cells_are_written_anew_and_all_others_stay() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    grid_model::write(&here.join("grid.onnx"));
     let known = write_known(here);
     let before = cells(&known);
     let check = |arguments: &str, wanted: &dyn Fn(u32, u8) -> bool| {
-        let score = score(
-            here,
-            &format!("--model grid.onnx --continue mine.mid {arguments}"),
-        );
+        let score = score(here, &format!("--continue mine.mid {arguments}"));
         assert_eq!(score.end, known.end, "{arguments}");
         assert_eq!(score.tempos, known.tempos, "{arguments}");
         let after = cells(&score);
@@ -200,10 +195,7 @@ fn cells_are_written_anew_and_all_others_stay() {
     );
     let flute = notes(&added, 73);
     assert!(!flute.is_empty() && flute.iter().all(|note| (60..=90).contains(&note.pitch)));
-    let new = score(
-        here,
-        "--model grid.onnx --continue mine.mid --fill 33:2-3 --return new",
-    );
+    let new = score(here, "--continue mine.mid --fill 33:2-3 --return new");
     assert!(!notes(&new, 33).is_empty());
     assert!(
         cells(&new)

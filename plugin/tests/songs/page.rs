@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::grid_model;
 use crate::program::famam;
 
 /// The commands of a page: the lines of its shells, without comments.
@@ -30,7 +29,6 @@ fn every_command_of_the_page_writes_music() {
     let page = std::fs::read_to_string(page).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    grid_model::write(&here.join("grid.onnx"));
     let commands = commands(&page);
     assert!(commands.len() > 20, "{commands:?}");
     for command in commands {
@@ -39,15 +37,7 @@ fn every_command_of_the_page_writes_music() {
             Some((command, file)) => (command.to_owned(), Some(file.to_owned())),
             None => (command, None),
         };
-        let mut arguments = command.strip_prefix("famam generate ").unwrap().to_owned();
-        // Cells among known ones are for models whose encoding is grid.
-        if ["--fill", "--lock"]
-            .iter()
-            .any(|flag| arguments.contains(flag))
-        {
-            arguments += " --model grid.onnx";
-        }
-        let output = famam(here, &arguments);
+        let output = famam(here, command.strip_prefix("famam generate ").unwrap());
         assert!(output.status.success(), "{command}: {output:?}");
         let told = String::from_utf8(output.stdout).unwrap();
         assert!(

@@ -42,6 +42,27 @@ impl Asked<'_> {
             }
     }
 
+    /// Wanted cells without a note, and wanted cells, of tracks of which no rests were asked for.
+    pub fn empty(&self) -> (usize, usize) {
+        let rests = Limits::default().rests;
+        let tracks = self.song.tracks.iter();
+        let tracks = tracks.filter(|track| track.limits.rests == rests);
+        tracks.fold((0, 0), |(empty, wanted), track| {
+            let by = track.instrument;
+            let notes = self.notes(by);
+            let cells = (0..self.song.length).filter(|&bar| self.wants_cell(bar, by));
+            let cells: Vec<Bar> = cells.map(|bar| self.bars[bar as usize].clone()).collect();
+            let silent = |bar: &&Bar| {
+                let begins = |note: &Note| (bar.start..bar.end).contains(&note.start);
+                !notes.iter().any(begins)
+            };
+            (
+                empty + cells.iter().filter(silent).count(),
+                wanted + cells.len(),
+            )
+        })
+    }
+
     fn notes(&self, instrument: Instrument) -> Vec<Note> {
         let tracks = self.score.tracks.iter();
         let tracks = tracks.filter(|track| track.instrument == instrument);

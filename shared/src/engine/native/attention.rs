@@ -264,6 +264,8 @@ unsafe fn mix_all<S: Register, E, const N: usize>(
         // SAFETY: the caller's.
         part += unsafe {
             match parts - part {
+                // Heads of 80: no second time over all values for the last of them.
+                5 => mix_parts::<S, E, N, 5>(shares, values, load, part, sums),
                 PARTS.. => mix_parts::<S, E, N, PARTS>(shares, values, load, part, sums),
                 _ => mix_parts::<S, E, N, 1>(shares, values, load, part, sums),
             }
