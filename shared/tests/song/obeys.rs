@@ -51,7 +51,7 @@ impl Asked<'_> {
             let by = track.instrument;
             let notes = self.notes(by);
             let cells = (0..self.song.length).filter(|&bar| self.wants_cell(bar, by));
-            let cells: Vec<Bar> = cells.map(|bar| self.bars[bar as usize].clone()).collect();
+            let cells: Vec<Bar> = cells.map(|bar| self.bars[bar as usize]).collect();
             let silent = |bar: &&Bar| {
                 let begins = |note: &Note| (bar.start..bar.end).contains(&note.start);
                 !notes.iter().any(begins)
