@@ -142,7 +142,9 @@ impl<'a> Plan<'a> {
         let open = part.higher(steps, struck);
         let lacking = part.limits.lacking(part.at(steps), &part.sounding) as u32;
         let spare = || part.keeps_on(part.reach(steps), room.saturating_sub(1));
-        if room == 0 || (struck.is_some() && lacking == 0 && !spare()) {
+        // A position whose offsets can be used is none itself where it has too few.
+        let too_few = struck.is_none() && part.slot(steps).is_none();
+        if room == 0 || too_few || (struck.is_some() && lacking == 0 && !spare()) {
             return (Pitches::default(), false);
         }
         let owed = self.remaining(steps, struck, self.need, room);
