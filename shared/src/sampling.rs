@@ -94,7 +94,7 @@ impl Default for Settings {
             temperature: 1.0,
             top_k: 0,
             top_k_offset: 0,
-            top_p: 0.97,
+            top_p: 0.94,
             min_p: 0.0,
             guidance: one(),
             guided: Guided::default(),

@@ -18,23 +18,23 @@ fn clip(format: Format, frames: u32, offline: bool) -> Result<SavedClip, Box<dyn
     let mut host = format.open(&built::plugin())?;
     host.set_offline(offline)?;
     host.activate(SAMPLE_RATE, frames)?;
-    let mut changes = Vec::new();
+    // The seed last: a clip that was begun while the others changed has another.
     for (id, text) in [
         ("bars", "4"),
-        ("seed", &SEED.to_string()),
         ("temperature", "1.1"),
+        ("seed", &SEED.to_string()),
     ] {
         let parameter = ParameterId::of(id);
-        changes.push((parameter, host.value(parameter, text)?));
+        let changes = vec![(parameter, host.value(parameter, text)?)];
+        host.process(
+            &Block {
+                frames,
+                changes,
+                ..Block::default()
+            },
+            &mut Vec::new(),
+        )?;
     }
-    host.process(
-        &Block {
-            frames,
-            changes,
-            ..Block::default()
-        },
-        &mut Vec::new(),
-    )?;
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         if let Some(clip) = state::clip(&host.save()?)?
