@@ -107,11 +107,14 @@ fn what_is_said_behind_the_bars_is_the_same_music() {
             let plain = plain.unwrap();
             let head = encoding.head(&given).len();
             let share = draw(&mut rng, 1, 100);
+            let end = draw(&mut rng, 1, body.bars.len() as u32 + 1) as usize;
             let (mut filled, mut wanted, mut asked) = (plain.clone(), 0, 0);
-            encoding.fill_in(&mut filled, &mut |_, _| {
+            let mut last = 0;
+            encoding.fill_in(&mut filled, &mut |bar, _| {
                 asked += 1;
-                let wants = draw(&mut rng, 0, 100) < share;
+                let wants = bar < end && draw(&mut rng, 0, 100) < share;
                 wanted += usize::from(wants);
+                last = if wants { bar } else { last };
                 wants
             });
             let bars = body.bars.len();
@@ -126,6 +129,14 @@ fn what_is_said_behind_the_bars_is_the_same_music() {
             let mut known = filled.clone();
             let behind = |token: &Token| encoding.kind(*token) == "separator";
             known.truncate(filled.iter().position(behind).unwrap() + 1);
+            // What follows the last wanted cell stands before all else.
+            let is_number = |token: &Token| encoding.kind(*token) == "at";
+            let zero = (0..).find(is_number).unwrap();
+            let numbers = known.iter().copied().filter(is_number);
+            let order = (last + 1..bars)
+                .chain(0..=last)
+                .map(|bar| zero + bar as Token);
+            assert!(numbers.eq(order), "{what}");
             assert!(accepts(&*encoding, &filled), "{what}");
             assert_eq!(*encoding.bar_by_bar(&filled[head..]), plain[head..]);
             assert_eq!(encoding.decode(&filled).unwrap(), score, "{what}");

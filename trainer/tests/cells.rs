@@ -49,12 +49,14 @@ fn segments(music: &Music, config: &Config) -> Vec<Segment> {
 
 /// The bars and instruments of the cells that are wanted, and the number of bars.
 fn wanted(encoding: &dyn Encoding, segment: &Segment) -> (BTreeSet<(usize, String)>, usize) {
-    let (mut wanted, mut bars, mut by) = (BTreeSet::new(), 0, String::new());
+    let (mut wanted, mut bars, mut bar, mut by) = (BTreeSet::new(), 0, 0, String::new());
+    let zero = (0..).find(|&token| encoding.kind(token) == "at").unwrap();
     for &token in &segment.tokens[segment.first..] {
         match encoding.kind(token) {
             "bar" => bars += 1,
+            "at" => bar = usize::from(token - zero),
             "instrument" => by = encoding.name(token),
-            "fill" => drop(wanted.insert((bars - 1, by.clone()))),
+            "fill" => drop(wanted.insert((bar, by.clone()))),
             _ => {}
         }
     }

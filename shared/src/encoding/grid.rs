@@ -12,6 +12,7 @@
 //!                                                    as in other encodings drums first, then ascending
 //! plain      = ( bar cell* )+ EOS
 //! filled     = ( bar at ( cell | instrument FILL )* )+ [EOS] SEPARATOR ( at ( instrument group* )+ )* DONE
+//!                                                    first the bars behind the last that has a FILL
 //! bar        = BAR [metre] [tempo] [chord]           metre and tempo as in the other encodings; chords
 //!                                                    in all bars or in none
 //! cell       = instrument group+                     drums, then the basses, then the others ascending
@@ -26,8 +27,9 @@
 //!
 //! The two forms say the same music: a filled stream numbers its bars (up to [`MAX_BARS`]) and has
 //! FILL in place of what is wanted, whether that is music or a rest; behind the bars come the wanted cells in
-//! their order, found again by number and instrument, each perhaps empty. EOS stands at a piece's
-//! true end only.
+//! their order, found again by number and instrument, each perhaps empty. Bars that follow the last wanted
+//! cell come first (suffix, prefix, middle: Bavarian et al., section 3), so that what is wanted is said behind what
+//! leads up to it. EOS stands in streams that hold a piece's true end only.
 //!
 //! A *body* is a plain form, with chords if the settings have them.
 

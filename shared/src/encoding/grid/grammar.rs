@@ -1,7 +1,7 @@
 //! The grammar of [`Grid`](super::Grid): a state machine over the words of a bar, and of what is said
 //! behind the bars.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::encoding::grammar::{Context, Music};
 use crate::encoding::grid::{MAX_BARS, order};
@@ -35,8 +35,11 @@ pub(super) struct Cells {
     numbered: Option<bool>,
     /// Bars so far.
     bars: usize,
-    /// The metres of those that have numbers.
-    metres: Vec<u16>,
+    /// The numbers of the first bar and of the last, where they have such.
+    first: u16,
+    number: u16,
+    /// The metres of bars by their numbers.
+    metres: BTreeMap<u16, u16>,
     /// The bar's last cell.
     instrument: Option<Instrument>,
     /// Bars and instruments of the cells that are wanted and were not said yet.
@@ -52,7 +55,9 @@ impl Cells {
             state: State::Bar,
             numbered: None,
             bars: 0,
-            metres: Vec::new(),
+            first: 0,
+            number: 0,
+            metres: BTreeMap::new(),
             instrument: None,
             wanted: VecDeque::new(),
             filling: None,
@@ -87,16 +92,37 @@ impl Cells {
         });
     }
 
-    /// The number of the bar.
-    fn number(&self) -> u16 {
-        self.bars.saturating_sub(1) as u16
+    /// The numbers that the bar may have: each follows the one before, and 0 the last, where those came first
+    /// that stand behind what is wanted.
+    fn numbers(&self) -> impl Iterator<Item = u16> {
+        let most = MAX_BARS as u16;
+        let next = match self.metres.is_empty() {
+            true => 0..most,
+            false => self.number + 1..most.min(self.number + 2),
+        };
+        let again = (self.first > 0).then_some(0);
+        let said = |number: &u16| self.metres.contains_key(number);
+        next.chain(again).filter(move |number| !said(number))
+    }
+
+    /// Whether no bar is missing.
+    fn is_complete(&self) -> bool {
+        self.first == 0 || self.number + 1 == self.first
+    }
+
+    /// Whether the bar's music may end here.
+    fn is_whole_bar(&self) -> bool {
+        match self.state {
+            State::Bar => self.numbered != Some(true),
+            State::Cells => true,
+            State::Cell => self.notes.is_whole(),
+            _ => false,
+        }
     }
 
     /// What holds for the music of the wanted cell that is said.
     fn inside(&self, context: &Context) -> Context {
-        let metre = self
-            .filling
-            .and_then(|bar| self.metres.get(usize::from(bar)));
+        let metre = self.filling.and_then(|bar| self.metres.get(&bar));
         Context {
             metre: metre.copied().unwrap_or_default(),
             ..context.clone()
@@ -119,7 +145,8 @@ impl Music for Cells {
         match self.state {
             State::Bar => {
                 if self.numbered != Some(false) {
-                    next.insert(context.lexicon.token(Kind::At, self.number()));
+                    let numbers = self.numbers();
+                    numbers.for_each(|at| next.insert(context.lexicon.token(Kind::At, at)));
                 }
                 if self.numbered != Some(true) {
                     self.more(context, next);
@@ -153,7 +180,11 @@ impl Music for Cells {
         match (kind, self.state) {
             (Kind::At, State::Bar) => {
                 self.numbered = Some(true);
-                self.metres.push(context.metre);
+                if self.metres.is_empty() {
+                    self.first = value;
+                }
+                self.number = value;
+                self.metres.insert(value, context.metre);
                 self.state = State::Cells;
             }
             (Kind::At, _) => {
@@ -174,8 +205,7 @@ impl Music for Cells {
                 self.state = State::Instrument;
             }
             (Kind::Wanted, _) => {
-                let number = self.number();
-                let wanted = self.instrument.map(|instrument| (number, instrument));
+                let wanted = self.instrument.map(|by| (self.number, by));
                 self.wanted.extend(wanted);
                 self.state = State::Cells;
             }
@@ -193,20 +223,15 @@ impl Music for Cells {
     }
 
     fn is_whole(&self) -> bool {
-        match self.state {
-            State::Bar => self.numbered != Some(true),
-            State::Cells => true,
-            State::Cell => self.notes.is_whole(),
-            _ => false,
-        }
+        self.is_whole_bar() && (self.numbered != Some(true) || self.is_complete())
     }
 
     fn may_begin_bar(&self) -> bool {
-        self.is_whole() && (self.numbered != Some(true) || self.bars < MAX_BARS)
+        self.is_whole_bar() && (self.numbered != Some(true) || self.numbers().next().is_some())
     }
 
     fn behind(&self, context: &Context, next: &mut TokenSet) {
-        if self.numbered == Some(true) {
+        if self.numbered == Some(true) && self.is_complete() {
             next.insert(context.lexicon.token(Kind::Separator, 0u16));
         }
     }
